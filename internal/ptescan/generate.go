@@ -1,0 +1,3 @@
+package ptescan
+
+//go:generate sh -e _asm/generate.sh

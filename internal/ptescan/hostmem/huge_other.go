@@ -1,0 +1,7 @@
+//go:build unix && !linux
+
+package hostmem
+
+import "testing"
+
+func adviseHuge(testing.TB, []byte) {}
