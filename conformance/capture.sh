@@ -1,0 +1,197 @@
+#!/usr/bin/env bash
+# Fetches Debian's kernels, builds the guest, and captures running machines with the
+# truth beside them. README.md in this folder says what comes out.
+#
+#   capture.sh list                 the variants
+#   capture.sh prepare [6.1|6.12|7.2 ...]    kernels and init file systems only
+#   capture.sh run [VARIANT ...]    captures (all variants when none is named)
+#
+# Environment:
+#   PTEMU_CACHE    where everything goes (default: ${XDG_CACHE_HOME:-~/.cache}/ptemu)
+#   PTEMU_UPDATE   1: look for newer kernels although some are there
+#   PTEMU_MIRROR   Debian archive to use when apt's configuration names none
+set -euo pipefail
+
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+cache=${PTEMU_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/ptemu}
+
+# Kernels, and the Debian suite that has them.
+declare -A suite_of=([6.1]=bookworm [6.12]=trixie [7.2]=sid)
+# Modules the guest loads, in this order. A kernel that has one built in lacks the file.
+modules=(qemu_fw_cfg brd)
+
+die() { echo "capture.sh: $*" >&2; exit 1; }
+say() { echo "capture.sh: $*" >&2; }
+
+need_tools() { # COMMAND:PACKAGE ...
+	local pair missing=()
+	for pair in "$@"; do
+		command -v "${pair%%:*}" >/dev/null || missing+=("${pair##*:}")
+	done
+	((${#missing[@]})) || return 0
+	((EUID == 0)) || die "missing: ${missing[*]} (install these Debian packages)"
+	say "installing ${missing[*]}"
+	apt-get update -qq && apt-get install -y -qq --no-install-recommends "${missing[@]}" >&2 ||
+		die "apt-get could not install: ${missing[*]}"
+}
+
+# mirrors SUITE prints sources for SUITE from the archives that this machine uses.
+mirrors() {
+	local suite=$1 key=/usr/share/keyrings/debian-archive-keyring.gpg options='' archive security
+	[[ -e $key ]] || die "$key is missing (package debian-archive-keyring)"
+	options="arch=amd64 target=Packages signed-by=$key"
+	archive=${PTEMU_MIRROR:-$(apt-get indextargets --format '$(REPO_URI)' \
+		'Created-By: Packages' 'Origin: Debian' 'Label: Debian' | head -n 1)}
+	[[ -n $archive ]] || die "apt knows no Debian archive here: run 'apt-get update', or set PTEMU_MIRROR"
+	echo "deb [$options] $archive $suite main"
+	[[ $suite == sid ]] && return
+	security=$(apt-get indextargets --format '$(REPO_URI)' \
+		'Created-By: Packages' 'Origin: Debian' 'Label: Debian-Security' | head -n 1)
+	[[ -z $security ]] || echo "deb [$options] $security $suite-security main"
+}
+
+# apt_for SUITE COMMAND... runs an apt tool that knows only SUITE and has no installed packages.
+apt_for() {
+	local dir=$cache/apt/$1
+	shift
+	APT_CONFIG=$dir/apt.conf timeout 900 "$@"
+}
+
+configure_apt() { # SUITE
+	local dir=$cache/apt/$1
+	mkdir -p "$dir"/{lists,archives}/partial "$dir/none"
+	mirrors "$1" >"$dir/sources.list"
+	cat >"$dir/apt.conf" <<-EOF
+		Dir::Etc::sourcelist "$dir/sources.list";
+		Dir::Etc::sourceparts "$dir/none";
+		Dir::Etc::preferencesparts "$dir/none";
+		Dir::State::lists "$dir/lists";
+		Dir::State::status "/dev/null";
+		Dir::Cache "$dir";
+		APT::Sandbox::User "root";
+		Acquire::Languages "none";
+		Acquire::Retries "3";
+	EOF
+}
+
+# depends SUITE PACKAGE PATTERN prints the dependencies whose names match.
+depends() {
+	apt_for "$1" apt-cache depends --no-recommends --no-suggests --no-conflicts \
+		--no-breaks --no-replaces --no-enhances "$2" | sed -n 's/^ *|\? *Depends: //p' | grep -E "$3" || true
+}
+
+# first_of prints the first of the files that exists: 7.2 packages have no /boot.
+first_of() {
+	local file
+	for file in "$@"; do
+		[[ ! -e $file ]] || { echo "$file"; return; }
+	done
+}
+
+# fetch_kernel VERSION leaves kernels/VERSION/{vmlinuz,release,modules/}, and config where Debian ships it.
+fetch_kernel() {
+	local version=$1 suite=${suite_of[$1]:-} out=$cache/kernels/$1 image package deb release tmp
+	[[ -n $suite ]] || die "no suite known for kernel $version (known: ${!suite_of[*]})"
+	[[ -e $out/release && ${PTEMU_UPDATE:-0} != 1 ]] && return
+	say "fetching kernel $version from $suite"
+	configure_apt "$suite"
+	apt_for "$suite" apt-get update -qq || die "apt-get update failed for $suite"
+	image=$(depends "$suite" linux-image-amd64 "^linux-image-$version[0-9.]*" | head -n 1)
+	[[ -n $image ]] || die "$suite has no linux-image $version any more: $(depends "$suite" linux-image-amd64 '^linux-image-')"
+	tmp=$cache/kernels/$version.new
+	rm -rf "$tmp"
+	mkdir -p "$tmp/root"
+	for package in "$image" $(depends "$suite" "$image" '^linux-(binary|modules)-'); do
+		(cd "$tmp" && apt_for "$suite" apt-get download -qq "$package") || die "could not download $package"
+	done
+	for deb in "$tmp"/*.deb; do
+		dpkg -x "$deb" "$tmp/root"
+	done
+	release=${image#linux-image-}
+	mv "$(first_of "$tmp/root/boot/vmlinuz-$release" "$tmp/root/usr/lib/modules/$release/vmlinuz")" "$tmp/vmlinuz" ||
+		die "no vmlinuz in $image"
+	[[ ! -e $tmp/root/boot/config-$release ]] || mv "$tmp/root/boot/config-$release" "$tmp/config"
+	take_modules "$tmp" "$release"
+	echo "$release" >"$tmp/release"
+	rm -rf "$tmp/root" "$tmp"/*.deb "$out"
+	mv "$tmp" "$out"
+	say "kernel $version is $release"
+}
+
+take_modules() { # FOLDER RELEASE
+	local dir=$1 release=$2 i file name
+	mkdir -p "$dir/modules"
+	for i in "${!modules[@]}"; do
+		name=$(printf '%02d-%s.ko' "$i" "${modules[i]}")
+		file=$(find "$dir/root" -path "*/modules/$release/*" -name "${modules[i]}.ko*" | head -n 1)
+		case $file in
+		*.ko) cp "$file" "$dir/modules/$name" ;;
+		*.ko.xz) xz -dc "$file" >"$dir/modules/$name" ;;
+		*.ko.zst) zstd -qdc "$file" >"$dir/modules/$name" ;;
+		*) say "$release has no module ${modules[i]}: taken as built in" ;;
+		esac
+	done
+}
+
+# make_initrd VERSION packs the guest program and the modules.
+make_initrd() {
+	local dir=$cache/kernels/$1 root=$cache/kernels/$1/initrd
+	rm -rf "$root"
+	mkdir -p "$root"/{dev,proc,sys,modules}
+	cp "$cache/init" "$root/init"
+	cp "$dir"/modules/*.ko "$root/modules/" 2>/dev/null || true
+	(cd "$root" && find . | LC_ALL=C sort | cpio --quiet -o -H newc --owner=0:0) | gzip -1 >"$dir/initrd.gz"
+	rm -rf "$root"
+}
+
+prepare() { # VERSION ...
+	local version
+	need_tools apt-get:apt dpkg:dpkg xz:xz-utils zstd:zstd cpio:cpio gzip:gzip timeout:coreutils
+	command -v go >/dev/null || die "go is missing"
+	(cd "$here/.." && CGO_ENABLED=0 GOOS=linux GOARCH=amd64 \
+		go build -trimpath -ldflags='-s -w' -o "$cache/init" ./conformance/guest) || die "the guest does not compile"
+	for version in "$@"; do
+		fetch_kernel "$version"
+		make_initrd "$version"
+	done
+}
+
+# only_one keeps two runs from working in the same cache, and machines from competing.
+only_one() {
+	mkdir -p "$cache"
+	exec {lock}>"$cache/lock"
+	flock -w 1800 "$lock" || die "another run has held $cache for half an hour"
+}
+
+capture() { (cd "$here/.." && go run ./conformance/capture "$@"); }
+
+run() {
+	local variant variants=("$@") kernels
+	((${#variants[@]})) || mapfile -t variants < <(capture -list | cut -f 1)
+	mapfile -t kernels < <(capture -list | awk -F '\t' -v want=" ${variants[*]} " 'index(want, " " $1 " ") {print $2}' | sort -u)
+	((${#kernels[@]})) || die "no such variant: ${variants[*]} (capture.sh list)"
+	need_tools qemu-system-x86_64:qemu-system-x86
+	prepare "${kernels[@]}"
+	for variant in "${variants[@]}"; do
+		capture -kernels "$cache/kernels" -out "$cache/captures" "$variant"
+	done
+}
+
+case ${1:-} in
+list) capture -list ;;
+prepare)
+	shift
+	(($#)) || set -- "${!suite_of[@]}"
+	only_one
+	prepare "$@"
+	;;
+run)
+	shift
+	only_one
+	run "$@"
+	;;
+*)
+	sed -n '2,/^set /{/^set /d;s/^# \{0,1\}//;p}' "${BASH_SOURCE[0]}"
+	exit 2
+	;;
+esac

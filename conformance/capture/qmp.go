@@ -1,0 +1,76 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net"
+	"time"
+)
+
+// monitor is QEMU's machine protocol over a local socket: one command at a time, each
+// within its context's deadline.
+type monitor struct {
+	conn net.Conn
+	dec  *json.Decoder
+}
+
+// dialMonitor waits for the socket to appear and greets.
+func dialMonitor(ctx context.Context, path string) (*monitor, error) {
+	for {
+		conn, err := (&net.Dialer{}).DialContext(ctx, "unix", path)
+		if err == nil {
+			m := &monitor{conn: conn, dec: json.NewDecoder(conn)}
+			_, err := m.do(ctx, "qmp_capabilities", nil)
+			return m, err
+		}
+		select {
+		case <-ctx.Done():
+			return nil, fmt.Errorf("monitor: %w", err)
+		case <-time.After(50 * time.Millisecond):
+		}
+	}
+}
+
+// do runs a command. Greetings and events between command and answer are skipped.
+func (m *monitor) do(ctx context.Context, command string, arguments map[string]any) (json.RawMessage, error) {
+	deadline, _ := ctx.Deadline()
+	if err := m.conn.SetDeadline(deadline); err != nil {
+		return nil, err
+	}
+	request := map[string]any{"execute": command}
+	if arguments != nil {
+		request["arguments"] = arguments
+	}
+	if err := json.NewEncoder(m.conn).Encode(request); err != nil {
+		return nil, fmt.Errorf("monitor: %s: %w", command, err)
+	}
+	for {
+		var answer struct {
+			Return json.RawMessage `json:"return"`
+			Error  *struct {
+				Desc string `json:"desc"`
+			} `json:"error"`
+		}
+		if err := m.dec.Decode(&answer); err != nil {
+			return nil, fmt.Errorf("monitor: %s: %w", command, err)
+		}
+		if answer.Error != nil {
+			return nil, fmt.Errorf("monitor: %s: %w", command, errors.New(answer.Error.Desc))
+		}
+		if answer.Return != nil {
+			return answer.Return, nil
+		}
+	}
+}
+
+// human runs a command of the human monitor on one processor and returns its text.
+func (m *monitor) human(ctx context.Context, line string, cpu int) (string, error) {
+	answer, err := m.do(ctx, "human-monitor-command", map[string]any{"command-line": line, "cpu-index": cpu})
+	if err != nil {
+		return "", err
+	}
+	var text string
+	return text, json.Unmarshal(answer, &text)
+}

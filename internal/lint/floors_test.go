@@ -1,0 +1,121 @@
+// Package lint holds the house rules that a program can check.
+package lint
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"io"
+	"os/exec"
+	"slices"
+	"strings"
+	"testing"
+)
+
+const module = "ptemu"
+
+// floors says which packages of this module each package may import directly. doc/architecture.md draws it. A
+// package that is not named here fails the test. A name that ends in /... stands for all below it.
+var floors = map[string][]string{
+	"arch/x86":     {},
+	"physmem":      {"arch/x86"},
+	"swapentry":    {"arch/x86"},
+	"arch/x86/mmu": {"physmem", "arch/x86"},
+	"linux":        {"physmem", "arch/x86"},
+	"pgtable":      {"physmem", "arch/x86", "arch/x86/mmu", "internal/ptescan"},
+	"thp":          {"pgtable", "swapentry", "arch/x86", "physmem"},
+
+	"internal/ptescan":         {"arch/x86"},
+	"internal/ptescan/floor":   {},
+	"internal/ptescan/hostmem": {},
+
+	"capture/internal/...": {"physmem", "arch/x86", "capture/ferr"},
+	"capture/ferr":         {},
+	"capture/elfnote":      {"arch/x86", "capture/ferr"},
+	"capture/elfcore":      {"physmem", "arch/x86", "capture/ferr", "capture/elfnote", "capture/internal/..."},
+	"capture/kdump":        {"physmem", "arch/x86", "capture/ferr", "capture/elfnote", "capture/internal/..."},
+	"capture/lime":         {"physmem", "arch/x86", "capture/ferr", "capture/internal/..."},
+	"capture/avml":         {"physmem", "arch/x86", "capture/ferr", "capture/internal/..."},
+	"capture/raw":          {"physmem", "arch/x86", "capture/ferr", "capture/internal/..."},
+	"capture": {"physmem", "arch/x86", "capture/ferr", "capture/elfnote", "capture/elfcore", "capture/kdump",
+		"capture/lime", "capture/avml", "capture/raw", "capture/internal/..."},
+
+	"internal/ptdump": {"arch/x86", "arch/x86/mmu", "capture", "capture/ferr", "capture/elfnote", "linux", "pgtable",
+		"physmem", "swapentry"},
+	"cmd/ptdump": {"internal/ptdump"},
+
+	// Only for tests and for making captures.
+	"internal/vectors":    {"arch/x86", "swapentry"},
+	"internal/pttree":     {"physmem", "arch/x86"},
+	"internal/truth":      {},
+	"internal/lint":       {},
+	"conformance/guest":   {},
+	"conformance/capture": {"arch/x86", "capture", "capture/elfcore", "capture/elfnote", "linux", "pgtable", "physmem", "internal/truth"},
+}
+
+// onFloor finds the entry of floors for a package.
+func onFloor(short string) ([]string, bool) {
+	for name, allowed := range floors {
+		if covers(name, short) {
+			return allowed, true
+		}
+	}
+	return nil, false
+}
+
+func covers(name, short string) bool {
+	prefix, all := strings.CutSuffix(name, "...")
+	return name == short || all && strings.HasPrefix(short, prefix)
+}
+
+type pkg struct {
+	ImportPath string
+	Name       string
+	Doc        string
+	Imports    []string
+}
+
+func packages(t *testing.T) []pkg {
+	t.Helper()
+	out, err := exec.Command("go", "list", "-json=ImportPath,Name,Doc,Imports", module+"/...").Output()
+	if err != nil {
+		t.Fatalf("go list: %v", err)
+	}
+	var all []pkg
+	for dec := json.NewDecoder(bytes.NewReader(out)); ; {
+		var p pkg
+		if err := dec.Decode(&p); errors.Is(err, io.EOF) {
+			return all
+		} else if err != nil {
+			t.Fatal(err)
+		}
+		all = append(all, p)
+	}
+}
+
+// TestFloors: dependencies point down only.
+func TestFloors(t *testing.T) {
+	for _, p := range packages(t) {
+		short := strings.TrimPrefix(p.ImportPath, module+"/")
+		allowed, known := onFloor(short)
+		if !known {
+			t.Errorf("%s stands on no floor: add it to the list, and to doc/architecture.md", short)
+			continue
+		}
+		for _, imp := range p.Imports {
+			to, ours := strings.CutPrefix(imp, module+"/")
+			if ours && !slices.ContainsFunc(allowed, func(name string) bool { return covers(name, to) }) {
+				t.Errorf("%s imports %s, which is not below it", short, to)
+			}
+		}
+	}
+}
+
+// TestEveryPackageHasADoc: a package comment says what it is for.
+func TestEveryPackageHasADoc(t *testing.T) {
+	for _, p := range packages(t) {
+		if p.Doc == "" && p.Name != "" && !strings.HasSuffix(p.ImportPath, "internal/lint") {
+			t.Errorf("%s has no package comment", p.ImportPath)
+		}
+	}
+}
