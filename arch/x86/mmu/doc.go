@@ -62,9 +62,30 @@
 //
 // Memory is read-only here, so [Walk.Commit] hands the marks to a [Setter].
 //
+// # Caches
+//
+// A [TLB] keeps translations and, as paging-structure caches do, the tables above them ([Upper]); it never looks at
+// memory again. A [Core] is a processor that uses one: look up, walk, commit, fill.
+//
+//   - What is cached: the frame, AND of R/W and U/S, OR of XD, and all 64 bits of the leaf. Registers are not: an
+//     access is judged by CR0, CR4, AC and the keys of its own time.
+//   - A translation is cached only from an access that it permits, so with A set in every entry. An entry that is not
+//     present, or has a reserved bit, is never cached.
+//   - A write needs D in the cached leaf. If it is clear there, the processor walks, sets D in memory, and fills anew:
+//     a write never goes through a clean cached entry whose leaf became read-only.
+//   - A page fault drops what is cached for its address, and the tables on the way. The SDM lets a processor fault
+//     from stale entries alone ("Optional Invalidation"). By default a Core drops them first and faults only if a
+//     walk from the root refuses too, as most processors do for rights that a cached leaf lacks; [Core.Spurious] is
+//     the other choice.
+//   - A global translation serves every [Tag]. The tables above it are cached for its tag alone.
+//   - Pages of several sizes may be cached for one address after a change of size without a flush. The smallest
+//     answers; the SDM promises neither.
+//   - A walk that was under way when its TLB was flushed is made again, so nothing read before a flush is cached after.
+//   - Nothing is cached ahead of an access, and nothing is dropped unasked, unless a [TLBSize] limits it.
+//
 // # Not modelled
 //
-// Paging other than 4 and 5 levels in long mode; TLBs and paging-structure caches; nested paging, HLAT, SGX;
+// Paging other than 4 and 5 levels in long mode; separate instruction TLBs; nested paging, HLAT, SGX;
 // linear-address masking (LAM, UAI); MTRRs. An access that crosses a page boundary is two accesses.
 //
 // What must always hold: a walk reads at most one entry a level, so it ends on any memory; and whatever the

@@ -136,6 +136,7 @@ type Walk struct {
 	n     int
 	upper uint64 // AND of the entries that led to a table: R/W and U/S must be set everywhere
 	any   uint64 // OR of all entries: XD counts anywhere
+	start Upper  // where the walk began, the zero Upper for the root
 	err   *TableError
 }
 
@@ -150,15 +151,15 @@ func (m *MMU) Walk(mem physmem.Reader, va x86.Virt) Walk {
 		return w
 	}
 	scratch := frames.Get().(*physmem.Frame)
-	w.descend(mem, scratch)
+	w.descend(mem, scratch, m.root, m.paging.Root())
 	frames.Put(scratch)
 	return w
 }
 
-func (w *Walk) descend(mem physmem.Reader, scratch *physmem.Frame) {
+// descend reads one entry a level from a table of level l down.
+func (w *Walk) descend(mem physmem.Reader, scratch *physmem.Frame, table x86.Phys, l x86.Level) {
 	m := w.mmu
-	table := m.root
-	for l := m.paging.Root(); ; l-- {
+	for ; ; l-- {
 		place := table + x86.Phys(w.VA.Index(l)*entrySize)
 		if err := mem.ReadFrame(table.PFN(), scratch); err != nil {
 			w.Outcome = Unreadable
