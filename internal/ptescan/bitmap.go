@@ -33,6 +33,17 @@ func (b *Bitmap) Len() int {
 	return n
 }
 
+// Next returns the number of the first bit set from i on, or 512.
+func (b *Bitmap) Next(i int) int {
+	for w := i >> 6; w < len(b); w++ {
+		if rest := b[w] >> (i & 63) << (i & 63); rest != 0 {
+			return w<<6 + bits.TrailingZeros64(rest)
+		}
+		i = 0
+	}
+	return x86.EntriesPerTable
+}
+
 // All yields the numbers of the bits set, ascending.
 func (b *Bitmap) All() iter.Seq[int] {
 	return func(yield func(int) bool) {

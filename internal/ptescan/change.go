@@ -1,6 +1,10 @@
 package ptescan
 
-import "ptemu/arch/x86"
+import (
+	"math/bits"
+
+	"ptemu/arch/x86"
+)
 
 // Exclusive tells which frames belong to one process alone (PageAnonExclusive): bit i of Bits is frame Base+i. A nil
 // Bits knows nothing.
@@ -19,12 +23,12 @@ type Change struct {
 	size uint64          // their number
 
 	// Derived, for the vector kernels.
-	set      uint64 // what to xor old&Keep with, if old lacks Valid
-	filled   uint64 // bits of which an entry that is not empty has one
-	deciding uint64 // bits of a page that decide about it or change
-	any      uint64 // WritableAny, or all bits if there is no such condition
-	install  uint64 // swap.Install
-	upgrade  uint64 // pte.Upgrade
+	set     uint64 // what to xor old&Keep with, if old lacks Valid
+	filled  uint64 // bits of which an entry that is not empty has one
+	any     uint64 // WritableAny, or all bits if there is no such condition
+	install uint64 // swap.Install
+	upgrade uint64 // pte.Upgrade
+	loud    uint64 // an entry that is no page and less than this stays
 	// Without upgrades, a change of an old page with Valid needs a flush if the page differs from flushWant in a bit of
 	// flushMask.
 	flushMask, flushWant uint64
@@ -32,7 +36,10 @@ type Change struct {
 	level     Level
 	exclusive []uint64
 
-	class class
+	// What each table needs lies together, so that it stays in the cache.
+	deciding uint64 // bits of a page that decide about it or change
+	class    class
+	other    other
 }
 
 // class is what the vector kernels learned about the pages that they met: old pages whose bits Change.deciding are those
@@ -42,9 +49,18 @@ type class struct {
 	xor  uint64
 	kind uint64 // see _asm
 	add  uint64 // 1 if such pages count
+	path uint64 // how the last group was changed: see _asm
+	flip uint64 // what to xor such a page with
 	// Where it depends on the frame whether such a page becomes writable: what else to xor then, and kind if it
 	// does not (xor alone) and if it does.
 	upXor, noKind, upKind uint64
+}
+
+// other is what they learned about entries that are neither page nor empty: those whose bits rel are those of ref turn
+// into old ^ flip.
+type other struct {
+	ref, rel, flip uint64
+	add            uint64 // 1 if such entries count as rewritten
 }
 
 // noClass is class.kind before any page was met.
@@ -53,7 +69,8 @@ const noClass = 8
 // NewChange prepares a change of pages, and of what is neither page nor empty (nil: leave it). The exclusive frames
 // answer for the caller where p.Upgrade is x86.UpgradeAsk; frames outside are asked about.
 func NewChange(p x86.PTEChange, s *x86.SwapChange, e Exclusive) Change {
-	c := Change{pte: p, swap: s, filled: ^p.Stray, any: p.WritableAny, class: class{kind: noClass}}
+	c := Change{pte: p, swap: s, filled: ^p.Stray, any: p.WritableAny, class: class{kind: noClass},
+		other: other{rel: ^uint64(0)}, loud: loud(s)}
 	if s != nil {
 		c.install = s.Install
 	}
@@ -77,6 +94,18 @@ func NewChange(p x86.PTEChange, s *x86.SwapChange, e Exclusive) Change {
 		c.exclusive = e.Bits
 	}
 	return c
+}
+
+// loud returns the least entry that s may change, as far as types tell. It has Exists bits, which no such entry has, if
+// s changes nothing.
+func loud(s *x86.SwapChange) uint64 {
+	switch {
+	case s == nil || s.Install == 0 && s.Touch == 0:
+		return ^uint64(0)
+	case s.Install != 0:
+		return 0
+	}
+	return max(1, uint64(bits.TrailingZeros32(uint32(s.Touch)))<<s.TypeShift)
 }
 
 // deriveFlush works out flushMask and flushWant. It fails for a change of which they cannot tell, which none is that
@@ -124,6 +153,10 @@ func (c *Change) Apply(t *Table, first, last int, only *Bitmap, next *Table, r *
 		return
 	}
 	annotateWrite(t, first, last)
+	if first == last { // not worth a vector
+		c.applyGeneric(t, first, last, only, r)
+		return
+	}
 	switch c.level {
 	case AVX512:
 		changeAVX512(t, uint64(first), uint64(last), only, next, c, r)

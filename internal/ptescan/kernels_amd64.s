@@ -37,18 +37,19 @@ clean:
 	MOVQ    DX, 16(SP)
 	MOVQ    first+8(FP), DX
 	TESTQ   $0x0000001f, DX
-	JEQ     dispatch
+	JEQ     begin
 	ANDQ    $-32, DX
 	JMP     edge_group
 
+begin:
 dispatch:
 	CMPQ         DX, 16(SP)
 	JGE          edge
-	VPBROADCASTQ 232(AX), Z6
-	VPBROADCASTQ 312(AX), Z5
-	VPBROADCASTQ 320(AX), Z7
-	MOVQ         328(AX), R9
-	TESTQ        $0x0000000c, R9
+	VPBROADCASTQ 312(AX), Z6
+	VPBROADCASTQ 320(AX), Z5
+	VPBROADCASTQ 328(AX), Z7
+	MOVQ         336(AX), R9
+	TESTQ        $0x0000001c, R9
 	JNE          no_same
 	MOVQ         DX, BX
 
@@ -148,9 +149,9 @@ same_ends:
 	MOVQ    DX, SI
 	SUBQ    BX, SI
 	JEQ     accounted_ad
-	IMULQ   336(AX), SI
+	IMULQ   344(AX), SI
 	ADDQ    SI, DI
-	TESTQ   $0x00000002, 328(AX)
+	TESTQ   $0x00000002, 336(AX)
 	JEQ     accounted_ad
 	CMPQ    BX, R8
 	CMOVQLT BX, R8
@@ -163,6 +164,8 @@ accounted_ad:
 	JMP  partly_next
 
 no_same:
+	TESTQ        $0x00000010, R9
+	JNE          path
 	VMOVDQU64    (CX)(DX*8), Z1
 	VMOVDQU64    64(CX)(DX*8), Z2
 	VMOVDQU64    128(CX)(DX*8), Z3
@@ -171,7 +174,7 @@ no_same:
 	JNE          no_class
 	VPBROADCASTQ 32(AX), Z9
 	VMOVQ        40(AX), X8
-	VPBROADCASTQ 344(AX), Z10
+	VPBROADCASTQ 368(AX), Z10
 	VPMOVZXBQ    iota0<>+0(SB), Z11
 	VPSLLQ       X8, Z11, Z11
 	VPMOVZXBQ    iota1<>+0(SB), Z12
@@ -200,30 +203,30 @@ no_next_ae:
 	JNE        no_class
 	VMOVDQA64  Z1, Z15
 	VPTERNLOGQ $0x9a, Z7, Z6, Z15
-	VMOVDQA64  Z2, Z16
-	VPTERNLOGQ $0x9a, Z7, Z6, Z16
-	VMOVDQA64  Z3, Z17
-	VPTERNLOGQ $0x9a, Z7, Z6, Z17
-	VMOVDQA64  Z4, Z18
-	VPTERNLOGQ $0x9a, Z7, Z6, Z18
+	VMOVDQA64  Z2, Z23
+	VPTERNLOGQ $0x9a, Z7, Z6, Z23
+	VMOVDQA64  Z3, Z24
+	VPTERNLOGQ $0x9a, Z7, Z6, Z24
+	VMOVDQA64  Z4, Z25
+	VPTERNLOGQ $0x9a, Z7, Z6, Z25
 
 	// Do the frames follow each other?
 	VMOVQ        X15, BX
 	ANDQ         32(AX), BX
-	VPBROADCASTQ BX, Z19
-	VPSUBQ       Z19, Z15, Z20
-	VPTERNLOGQ   $0x6a, Z11, Z9, Z20
-	VMOVDQA64    Z20, Z20
-	VPSUBQ       Z19, Z16, Z21
-	VPTERNLOGQ   $0x6a, Z12, Z9, Z21
-	VPORQ        Z21, Z20, Z20
-	VPSUBQ       Z19, Z17, Z21
-	VPTERNLOGQ   $0x6a, Z13, Z9, Z21
-	VPORQ        Z21, Z20, Z20
-	VPSUBQ       Z19, Z18, Z19
-	VPTERNLOGQ   $0x6a, Z14, Z9, Z19
-	VPORQ        Z19, Z20, Z20
-	VPTESTMQ     Z20, Z20, K1
+	VPBROADCASTQ BX, Z26
+	VPSUBQ       Z26, Z15, Z27
+	VPTERNLOGQ   $0x6a, Z11, Z9, Z27
+	VMOVDQA64    Z27, Z27
+	VPSUBQ       Z26, Z23, Z28
+	VPTERNLOGQ   $0x6a, Z12, Z9, Z28
+	VPORQ        Z28, Z27, Z27
+	VPSUBQ       Z26, Z24, Z28
+	VPTERNLOGQ   $0x6a, Z13, Z9, Z28
+	VPORQ        Z28, Z27, Z27
+	VPSUBQ       Z26, Z25, Z26
+	VPTERNLOGQ   $0x6a, Z14, Z9, Z26
+	VPORQ        Z26, Z27, Z27
+	VPTESTMQ     Z27, Z27, K1
 	KORTESTB     K1, K1
 	JNE          frames_random
 
@@ -254,19 +257,19 @@ no_next_ae:
 	KMOVD    SI, K1
 	VPXORQ   Z10, Z15, K1, Z15
 	KSHIFTRD $0x08, K1, K1
-	VPXORQ   Z10, Z16, K1, Z16
+	VPXORQ   Z10, Z23, K1, Z23
 	KSHIFTRD $0x08, K1, K1
-	VPXORQ   Z10, Z17, K1, Z17
+	VPXORQ   Z10, Z24, K1, Z24
 	KSHIFTRD $0x08, K1, K1
-	VPXORQ   Z10, Z18, K1, Z18
+	VPXORQ   Z10, Z25, K1, Z25
 
 frames_change:
 	MOVB      $0x00, 42(SP)
 	ADDQ      $0x20, DI
-	MOVQ      352(AX), BX
+	MOVQ      376(AX), BX
 	ANDQ      $0x01, BX
 	NEGQ      BX
-	MOVQ      360(AX), R9
+	MOVQ      384(AX), R9
 	ANDQ      $0x01, R9
 	NEGQ      R9
 	ANDQ      SI, R9
@@ -274,14 +277,14 @@ frames_change:
 	ORL       BX, R9
 	JEQ       frames_next
 	VMOVDQU64 Z15, (CX)(DX*8)
-	VMOVDQU64 Z16, 64(CX)(DX*8)
-	VMOVDQU64 Z17, 128(CX)(DX*8)
-	VMOVDQU64 Z18, 192(CX)(DX*8)
-	MOVQ      352(AX), BX
+	VMOVDQU64 Z23, 64(CX)(DX*8)
+	VMOVDQU64 Z24, 128(CX)(DX*8)
+	VMOVDQU64 Z25, 192(CX)(DX*8)
+	MOVQ      376(AX), BX
 	SHRQ      $0x01, BX
 	ANDQ      $0x01, BX
 	NEGQ      BX
-	MOVQ      360(AX), R9
+	MOVQ      384(AX), R9
 	SHRQ      $0x01, R9
 	ANDQ      $0x01, R9
 	NEGQ      R9
@@ -311,61 +314,61 @@ frames_next:
 	JMP       frames
 
 frames_random:
-	VPBROADCASTQ 208(AX), Z19
-	VPANDQ       Z9, Z15, Z20
-	VPSRLQ       X8, Z20, Z20
-	VPSUBQ.BCST  200(AX), Z20, Z20
-	VPCMPUQ      $0x01, Z19, Z20, K1
-	VPANDQ       Z9, Z16, Z21
-	VPSRLQ       X8, Z21, Z21
-	VPSUBQ.BCST  200(AX), Z21, Z21
-	VPCMPUQ      $0x01, Z19, Z21, K1, K1
-	VPANDQ       Z9, Z17, Z22
-	VPSRLQ       X8, Z22, Z22
-	VPSUBQ.BCST  200(AX), Z22, Z22
-	VPCMPUQ      $0x01, Z19, Z22, K1, K1
-	VPANDQ       Z9, Z18, Z23
-	VPSRLQ       X8, Z23, Z23
-	VPSUBQ.BCST  200(AX), Z23, Z23
-	VPCMPUQ      $0x01, Z19, Z23, K1, K1
+	VPBROADCASTQ 208(AX), Z26
+	VPANDQ       Z9, Z15, Z27
+	VPSRLQ       X8, Z27, Z27
+	VPSUBQ.BCST  200(AX), Z27, Z27
+	VPCMPUQ      $0x01, Z26, Z27, K1
+	VPANDQ       Z9, Z23, Z28
+	VPSRLQ       X8, Z28, Z28
+	VPSUBQ.BCST  200(AX), Z28, Z28
+	VPCMPUQ      $0x01, Z26, Z28, K1, K1
+	VPANDQ       Z9, Z24, Z29
+	VPSRLQ       X8, Z29, Z29
+	VPSUBQ.BCST  200(AX), Z29, Z29
+	VPCMPUQ      $0x01, Z26, Z29, K1, K1
+	VPANDQ       Z9, Z25, Z30
+	VPSRLQ       X8, Z30, Z30
+	VPSUBQ.BCST  200(AX), Z30, Z30
+	VPCMPUQ      $0x01, Z26, Z30, K1, K1
 	KMOVB        K1, BX
 	CMPL         BX, $0x000000ff
 	JNE          mixed
 	VPBROADCASTQ one<>+0(SB), Z1
 	XORQ         BX, BX
 	KXNORB       K1, K1, K2
-	VPSRLQ       $0x06, Z20, Z2
+	VPSRLQ       $0x06, Z27, Z2
 	MOVQ         192(AX), BX
-	VMOVDQA64    Z20, Z3
+	VMOVDQA64    Z27, Z3
 	VPGATHERQQ   (BX)(Z2*8), K2, Z3
-	VPRORVQ      Z20, Z3, Z3
+	VPRORVQ      Z27, Z3, Z3
 	VPTESTMQ     Z1, Z3, K2
 	VPXORQ       Z10, Z15, K2, Z15
 	KXNORB       K1, K1, K3
-	VPSRLQ       $0x06, Z21, Z2
+	VPSRLQ       $0x06, Z28, Z2
 	MOVQ         192(AX), BX
-	VMOVDQA64    Z21, Z3
+	VMOVDQA64    Z28, Z3
 	VPGATHERQQ   (BX)(Z2*8), K3, Z3
-	VPRORVQ      Z21, Z3, Z3
+	VPRORVQ      Z28, Z3, Z3
 	VPTESTMQ     Z1, Z3, K3
-	VPXORQ       Z10, Z16, K3, Z16
+	VPXORQ       Z10, Z23, K3, Z23
 	KUNPCKBW     K2, K3, K2
 	KXNORB       K1, K1, K3
-	VPSRLQ       $0x06, Z22, Z2
+	VPSRLQ       $0x06, Z29, Z2
 	MOVQ         192(AX), BX
-	VMOVDQA64    Z22, Z3
+	VMOVDQA64    Z29, Z3
 	VPGATHERQQ   (BX)(Z2*8), K3, Z3
-	VPRORVQ      Z22, Z3, Z3
+	VPRORVQ      Z29, Z3, Z3
 	VPTESTMQ     Z1, Z3, K3
-	VPXORQ       Z10, Z17, K3, Z17
+	VPXORQ       Z10, Z24, K3, Z24
 	KXNORB       K1, K1, K1
-	VPSRLQ       $0x06, Z23, Z2
+	VPSRLQ       $0x06, Z30, Z2
 	MOVQ         192(AX), BX
-	VMOVDQA64    Z23, Z3
+	VMOVDQA64    Z30, Z3
 	VPGATHERQQ   (BX)(Z2*8), K1, Z3
-	VPRORVQ      Z23, Z3, Z3
+	VPRORVQ      Z30, Z3, Z3
 	VPTESTMQ     Z1, Z3, K1
-	VPXORQ       Z10, Z18, K1, Z18
+	VPXORQ       Z10, Z25, K1, Z25
 	KUNPCKBW     K3, K1, K1
 	KUNPCKWD     K2, K1, K1
 	KMOVD        K1, BX
@@ -373,12 +376,10 @@ frames_random:
 	JMP          frames_change
 
 partly_next:
-	VMOVDQU64 (CX)(DX*8), Z1
-	VMOVDQU64 64(CX)(DX*8), Z2
-	VMOVDQU64 128(CX)(DX*8), Z3
-	VMOVDQU64 192(CX)(DX*8), Z4
-
-	// What is not of the class?
+	VMOVDQU64  (CX)(DX*8), Z1
+	VMOVDQU64  64(CX)(DX*8), Z2
+	VMOVDQU64  128(CX)(DX*8), Z3
+	VMOVDQU64  192(CX)(DX*8), Z4
 	MOVB       $0x00, 42(SP)
 	MOVQ       next+32(FP), BX
 	TESTQ      BX, BX
@@ -389,7 +390,453 @@ partly_next:
 	PREFETCHT1 192(BX)(DX*8)
 
 no_next_ag:
+	VPXORQ        Z16, Z16, Z16
+	VPTESTMQ.BCST 224(AX), Z1, K1
+	VPTERNLOGQ    $0xf6, Z5, Z1, K1, Z16
+	VPXORQ.BCST   360(AX), Z1, K1, Z1
+	VPTESTMQ.BCST 224(AX), Z2, K2
+	VPTERNLOGQ    $0xf6, Z5, Z2, K2, Z16
+	VPXORQ.BCST   360(AX), Z2, K2, Z2
+	KUNPCKBW      K1, K2, K1
+	VPTESTMQ.BCST 224(AX), Z3, K2
+	VPTERNLOGQ    $0xf6, Z5, Z3, K2, Z16
+	VPXORQ.BCST   360(AX), Z3, K2, Z3
+	VPTESTMQ.BCST 224(AX), Z4, K3
+	VPTERNLOGQ    $0xf6, Z5, Z4, K3, Z16
+	VPXORQ.BCST   360(AX), Z4, K3, Z4
+	KUNPCKBW      K2, K3, K2
+	VPTESTMQ      Z16, Z6, K3
+	XORQ          BX, BX
+	KUNPCKWD      K1, K2, K1
+	KMOVD         K1, BX
+	KORTESTB      K3, K3
+	JNE           pages
+	CMPQ          240(AX), $0x00
+	JEQ           sparse_change
+	CMPL          BX, $-1
+	JNE           partly
+
+sparse_change:
+	MOVQ      336(AX), SI
+	MOVB      $0x01, 41(SP)
+	POPCNTQ   BX, R9
+	JEQ       sparse_stored
+	IMULQ     344(AX), R9
+	ADDQ      R9, DI
+	TESTQ     $0x00000001, SI
+	JEQ       sparse_stored
+	VMOVDQU64 Z1, (CX)(DX*8)
+	VMOVDQU64 Z2, 64(CX)(DX*8)
+	VMOVDQU64 Z3, 128(CX)(DX*8)
+	VMOVDQU64 Z4, 192(CX)(DX*8)
+	TESTQ     $0x00000002, SI
+	JEQ       sparse_stored
+	TESTQ     BX, BX
+	JEQ       no_flush_ah
+	TZCNTQ    BX, SI
+	ADDQ      DX, SI
+	CMPQ      SI, R8
+	CMOVQLT   SI, R8
+	LZCNTQ    BX, SI
+	XORQ      $0x3f, SI
+	ADDQ      DX, SI
+	MOVQ      SI, (SP)
+
+no_flush_ah:
+sparse_stored:
+	ADDQ $0x20, DX
+	CMPQ DX, 16(SP)
+	JGE  sparse_end
+	CMPL BX, $-1
+	JNE  partly_next
+	JMP  dispatch
+
+sparse_end:
+	CMPL BX, $-1
+	JEQ  edge
+	ORQ  $0x10, 336(AX)
+	MOVQ $0x00000000, 352(AX)
+	JMP  edge
+
+pages_next:
+	MOVB       $0x00, 42(SP)
+	MOVQ       next+32(FP), BX
+	TESTQ      BX, BX
+	JEQ        no_next_ai
+	PREFETCHT1 (BX)(DX*8)
+	PREFETCHT1 64(BX)(DX*8)
+	PREFETCHT1 128(BX)(DX*8)
+	PREFETCHT1 192(BX)(DX*8)
+
+no_next_ai:
+pages:
+	VMOVDQU64     (CX)(DX*8), Z1
+	VMOVDQU64     64(CX)(DX*8), Z2
+	VMOVDQU64     128(CX)(DX*8), Z3
+	VMOVDQU64     192(CX)(DX*8), Z4
+	VPXORQ        Z17, Z17, Z17
+	VPXORQ        Z18, Z18, Z18
+	VPTESTMQ.BCST (AX), Z1, K1
+	KNOTB         K1, K2
+	VPTERNLOGQ    $0xf6, Z5, Z1, K1, Z17
+	VPORQ         Z1, Z18, K2, Z18
+	VPXORQ.BCST   360(AX), Z1, K1, Z1
+	VPTESTMQ.BCST (AX), Z2, K2
+	KNOTB         K2, K3
+	VPTERNLOGQ    $0xf6, Z5, Z2, K2, Z17
+	VPORQ         Z2, Z18, K3, Z18
+	VPXORQ.BCST   360(AX), Z2, K2, Z2
+	KUNPCKBW      K1, K2, K1
+	VPTESTMQ.BCST (AX), Z3, K2
+	KNOTB         K2, K3
+	VPTERNLOGQ    $0xf6, Z5, Z3, K2, Z17
+	VPORQ         Z3, Z18, K3, Z18
+	VPXORQ.BCST   360(AX), Z3, K2, Z3
+	VPTESTMQ.BCST (AX), Z4, K3
+	KNOTB         K3, K4
+	VPTERNLOGQ    $0xf6, Z5, Z4, K3, Z17
+	VPORQ         Z4, Z18, K4, Z18
+	VPXORQ.BCST   360(AX), Z4, K3, Z4
+	KUNPCKBW      K2, K3, K2
+	VPTESTMQ      Z17, Z6, K3
+
+	// If one is loud, so are all of them together.
+	VPCMPUQ.BCST $0x05, 256(AX), Z18, K4
+	XORQ         BX, BX
+	KUNPCKWD     K1, K2, K1
+	KMOVD        K1, BX
+	KORTESTB     K3, K3
+	JNE          partly
+	KORTESTB     K4, K4
+	JNE          others
+	MOVQ         336(AX), SI
+	MOVB         $0x01, 41(SP)
+	POPCNTQ      BX, R9
+	JEQ          pages_stored
+	IMULQ        344(AX), R9
+	ADDQ         R9, DI
+	TESTQ        $0x00000001, SI
+	JEQ          pages_stored
+	VMOVDQU64    Z1, (CX)(DX*8)
+	VMOVDQU64    Z2, 64(CX)(DX*8)
+	VMOVDQU64    Z3, 128(CX)(DX*8)
+	VMOVDQU64    Z4, 192(CX)(DX*8)
+	TESTQ        $0x00000002, SI
+	JEQ          pages_stored
+	TESTQ        BX, BX
+	JEQ          no_flush_aj
+	TZCNTQ       BX, SI
+	ADDQ         DX, SI
+	CMPQ         SI, R8
+	CMOVQLT      SI, R8
+	LZCNTQ       BX, SI
+	XORQ         $0x3f, SI
+	ADDQ         DX, SI
+	MOVQ         SI, (SP)
+
+no_flush_aj:
+pages_stored:
+	ADDQ $0x20, DX
+	CMPQ DX, 16(SP)
+	JGE  pages_end
+	CMPL BX, $-1
+	JNE  pages_next
+	JMP  dispatch
+
+pages_end:
+	CMPL BX, $-1
+	JEQ  edge
+	ORQ  $0x10, 336(AX)
+	MOVQ $0x00000001, 352(AX)
+	JMP  edge
+
+others_next:
+	MOVQ       next+32(FP), BX
+	TESTQ      BX, BX
+	JEQ        no_next_ak
+	PREFETCHT1 (BX)(DX*8)
+	PREFETCHT1 64(BX)(DX*8)
+	PREFETCHT1 128(BX)(DX*8)
+	PREFETCHT1 192(BX)(DX*8)
+
+no_next_ak:
+others:
+	VMOVDQU64     (CX)(DX*8), Z1
+	VMOVDQU64     64(CX)(DX*8), Z2
+	VMOVDQU64     128(CX)(DX*8), Z3
+	VMOVDQU64     192(CX)(DX*8), Z4
+	CMPQ          240(AX), $0x00
+	JNE           partly_again
+	CMPB          45(SP), $0x00
+	JNE           partly_again
+	VPXORQ        Z19, Z19, Z19
+	VPXORQ        Z20, Z20, Z20
+	VPBROADCASTQ  392(AX), Z8
+	VPTESTMQ.BCST (AX), Z1, K1
+	KNOTB         K1, K2
+	VPTERNLOGQ    $0xf6, Z5, Z1, K1, Z19
+	VPTERNLOGQ    $0xf6, Z8, Z1, K2, Z20
+	VPXORQ.BCST   360(AX), Z1, K1, Z1
+	VPXORQ.BCST   408(AX), Z1, K2, Z1
+	VPTESTMQ.BCST (AX), Z2, K2
+	KNOTB         K2, K3
+	VPTERNLOGQ    $0xf6, Z5, Z2, K2, Z19
+	VPTERNLOGQ    $0xf6, Z8, Z2, K3, Z20
+	VPXORQ.BCST   360(AX), Z2, K2, Z2
+	VPXORQ.BCST   408(AX), Z2, K3, Z2
+	KUNPCKBW      K1, K2, K1
+	VPTESTMQ.BCST (AX), Z3, K2
+	KNOTB         K2, K3
+	VPTERNLOGQ    $0xf6, Z5, Z3, K2, Z19
+	VPTERNLOGQ    $0xf6, Z8, Z3, K3, Z20
+	VPXORQ.BCST   360(AX), Z3, K2, Z3
+	VPXORQ.BCST   408(AX), Z3, K3, Z3
+	VPTESTMQ.BCST (AX), Z4, K3
+	KNOTB         K3, K4
+	VPTERNLOGQ    $0xf6, Z5, Z4, K3, Z19
+	VPTERNLOGQ    $0xf6, Z8, Z4, K4, Z20
+	VPXORQ.BCST   360(AX), Z4, K3, Z4
+	VPXORQ.BCST   408(AX), Z4, K4, Z4
+	KUNPCKBW      K2, K3, K2
+	VPTESTMQ      Z19, Z6, K3
+	VPTESTMQ.BCST 400(AX), Z20, K4
+	XORQ          BX, BX
+	KUNPCKWD      K1, K2, K1
+	KMOVD         K1, BX
+	MOVQ          BX, SI
+	NOTL          SI
+	KORTESTB      K3, K3
+	JNE           partly
+	KORTESTB      K4, K4
+	JNE           others_empty
+	MOVQ          336(AX), R9
+	MOVB          $0x01, 41(SP)
+	POPCNTQ       SI, R10
+	IMULQ         416(AX), R10
+	SHLQ          $0x20, R10
+	ADDQ          R10, DI
+	ORQ           416(AX), R9
+	POPCNTQ       BX, R10
+	IMULQ         344(AX), R10
+	ADDQ          R10, DI
+	TESTQ         $0x00000001, R9
+	JEQ           others_stored
+	VMOVDQU64     Z1, (CX)(DX*8)
+	VMOVDQU64     Z2, 64(CX)(DX*8)
+	VMOVDQU64     Z3, 128(CX)(DX*8)
+	VMOVDQU64     Z4, 192(CX)(DX*8)
+	TESTQ         $0x00000002, R9
+	JEQ           others_stored
+	TESTQ         BX, BX
+	JEQ           no_flush_al
+	TZCNTQ        BX, R9
+	ADDQ          DX, R9
+	CMPQ          R9, R8
+	CMOVQLT       R9, R8
+	LZCNTQ        BX, R9
+	XORQ          $0x3f, R9
+	ADDQ          DX, R9
+	MOVQ          R9, (SP)
+
+no_flush_al:
+others_stored:
+	ADDQ $0x20, DX
+	CMPQ DX, 16(SP)
+	JGE  others_end
+	CMPL BX, $-1
+	JNE  others_more
+	JMP  dispatch
+
+others_end:
+	CMPL BX, $-1
+	JEQ  edge
+	ORQ  $0x10, 336(AX)
+	MOVQ $0x00000002, 352(AX)
+	JMP  edge
+
+others_more:
+	TESTL SI, SI
+	JNE   others_next
+	JMP   partly_next
+
+others_empty_next:
+	MOVQ       next+32(FP), BX
+	TESTQ      BX, BX
+	JEQ        no_next_am
+	PREFETCHT1 (BX)(DX*8)
+	PREFETCHT1 64(BX)(DX*8)
+	PREFETCHT1 128(BX)(DX*8)
+	PREFETCHT1 192(BX)(DX*8)
+
+no_next_am:
+others_empty:
+	VMOVDQU64     (CX)(DX*8), Z1
+	VMOVDQU64     64(CX)(DX*8), Z2
+	VMOVDQU64     128(CX)(DX*8), Z3
+	VMOVDQU64     192(CX)(DX*8), Z4
+	CMPQ          240(AX), $0x00
+	JNE           partly_again
+	CMPB          45(SP), $0x00
+	JNE           partly_again
+	VPXORQ        Z21, Z21, Z21
+	VPXORQ        Z22, Z22, Z22
+	VPBROADCASTQ  392(AX), Z8
+	VPTESTMQ.BCST (AX), Z1, K1
+	VPTESTMQ.BCST 224(AX), Z1, K2
+	KANDNB        K2, K1, K2
+	VPTERNLOGQ    $0xf6, Z5, Z1, K1, Z21
+	VPTERNLOGQ    $0xf6, Z8, Z1, K2, Z22
+	VPXORQ.BCST   360(AX), Z1, K1, Z1
+	VPXORQ.BCST   408(AX), Z1, K2, Z1
+	VPTESTMQ.BCST (AX), Z2, K3
+	VPTESTMQ.BCST 224(AX), Z2, K4
+	KANDNB        K4, K3, K4
+	KUNPCKBW      K2, K4, K2
+	VPTERNLOGQ    $0xf6, Z5, Z2, K3, Z21
+	VPTERNLOGQ    $0xf6, Z8, Z2, K4, Z22
+	VPXORQ.BCST   360(AX), Z2, K3, Z2
+	VPXORQ.BCST   408(AX), Z2, K4, Z2
+	KUNPCKBW      K1, K3, K1
+	VPTESTMQ.BCST (AX), Z3, K3
+	VPTESTMQ.BCST 224(AX), Z3, K4
+	KANDNB        K4, K3, K4
+	VPTERNLOGQ    $0xf6, Z5, Z3, K3, Z21
+	VPTERNLOGQ    $0xf6, Z8, Z3, K4, Z22
+	VPXORQ.BCST   360(AX), Z3, K3, Z3
+	VPXORQ.BCST   408(AX), Z3, K4, Z3
+	VPTESTMQ.BCST (AX), Z4, K5
+	VPTESTMQ.BCST 224(AX), Z4, K6
+	KANDNB        K6, K5, K6
+	KUNPCKBW      K4, K6, K4
+	VPTERNLOGQ    $0xf6, Z5, Z4, K5, Z21
+	VPTERNLOGQ    $0xf6, Z8, Z4, K6, Z22
+	VPXORQ.BCST   360(AX), Z4, K5, Z4
+	VPXORQ.BCST   408(AX), Z4, K6, Z4
+	KUNPCKBW      K3, K5, K3
+	VPTESTMQ      Z21, Z6, K5
+	VPTESTMQ.BCST 400(AX), Z22, K6
+	XORQ          BX, BX
+	KUNPCKWD      K1, K3, K1
+	KMOVD         K1, BX
+	XORQ          SI, SI
+	KUNPCKWD      K2, K4, K1
+	KMOVD         K1, SI
+	KORTESTB      K5, K5
+	JNE           partly
+	KORTESTB      K6, K6
+	JNE           unlike
+	MOVQ          336(AX), R9
+	MOVB          $0x01, 41(SP)
+	POPCNTQ       SI, R10
+	IMULQ         416(AX), R10
+	SHLQ          $0x20, R10
+	ADDQ          R10, DI
+	ORQ           416(AX), R9
+	POPCNTQ       BX, R10
+	IMULQ         344(AX), R10
+	ADDQ          R10, DI
+	TESTQ         $0x00000001, R9
+	JEQ           others_empty_stored
+	VMOVDQU64     Z1, (CX)(DX*8)
+	VMOVDQU64     Z2, 64(CX)(DX*8)
+	VMOVDQU64     Z3, 128(CX)(DX*8)
+	VMOVDQU64     Z4, 192(CX)(DX*8)
+	TESTQ         $0x00000002, R9
+	JEQ           others_empty_stored
+	TESTQ         BX, BX
+	JEQ           no_flush_an
+	TZCNTQ        BX, R9
+	ADDQ          DX, R9
+	CMPQ          R9, R8
+	CMOVQLT       R9, R8
+	LZCNTQ        BX, R9
+	XORQ          $0x3f, R9
+	ADDQ          DX, R9
+	MOVQ          R9, (SP)
+
+no_flush_an:
+others_empty_stored:
+	ADDQ $0x20, DX
+	CMPQ DX, 16(SP)
+	JGE  others_empty_end
+	CMPL BX, $-1
+	JNE  others_empty_more
+	JMP  dispatch
+
+others_empty_end:
+	CMPL BX, $-1
+	JEQ  edge
+	ORQ  $0x10, 336(AX)
+	MOVQ $0x00000003, 352(AX)
+	JMP  edge
+
+others_empty_more:
+	TESTL SI, SI
+	JNE   others_empty_next
+	JMP   partly_next
+
+unlike:
+	TZCNTQ SI, BX
+	ADDQ   DX, BX
+	MOVQ   (CX)(BX*8), BX
+	MOVQ   BX, SI
+	XORQ   392(AX), SI
+	TESTQ  SI, 400(AX)
+	JEQ    unlike_each_other
+	MOVQ   184(AX), SI
+	MOVQ   48(SI), R10
+	MOVQ   $-1, R11
+	SHLXQ  R10, R11, R11
+	SHRXQ  R10, BX, R9
+
+	// Half the type's lowest bit is the highest one of what empty entries lack and others mostly have.
+	MOVQ  R11, R10
+	SHRQ  $0x01, R10
+	ORQ   R10, R11
+	ORQ   (AX), R11
+	MOVQ  $-1, R10
+	MOVQ  R10, 400(AX)
+	MOVQ  $0x00000000, 392(AX)
+	MOVQ  8(SI), R10
+	BTQ   R9, R10
+	JCS   unlike_each_other
+	MOVQ  16(SI), R10
+	BTQ   R9, R10
+	JCS   unlike_each_other
+	MOVQ  80(SI)(R9*8), R10
+	MOVQ  R10, 408(AX)
+	NOTQ  R10
+	ORQ   R10, R11
+	MOVQ  408(AX), R10
+	ANDQ  BX, R10
+	XORQ  336(SI)(R9*8), R10
+	XORQ  BX, R10
+	MOVQ  R10, 408(AX)
+	XORQ  R9, R9
+	TESTQ R10, R10
+	SETNE R9
+	MOVQ  R9, 416(AX)
+
+	// An empty entry must not be of the kind.
+	MOVQ  R11, R10
+	ANDQ  224(AX), R10
+	TESTQ BX, R10
+	JEQ   unlike_each_other
+	MOVQ  BX, 392(AX)
+	MOVQ  R11, 400(AX)
+	JMP   others
+
+unlike_each_other:
+	MOVB $0x01, 45(SP)
+
+partly:
+	VMOVDQU64 (CX)(DX*8), Z1
+	VMOVDQU64 64(CX)(DX*8), Z2
+	VMOVDQU64 128(CX)(DX*8), Z3
+	VMOVDQU64 192(CX)(DX*8), Z4
+
 partly_again:
+	// What is not of the class?
 	VPXORQ        Z1, Z5, Z8
 	VPTESTMQ      Z8, Z6, K1
 	VMOVDQA64.Z   Z1, K1, Z8
@@ -410,7 +857,7 @@ partly_again:
 	VPTESTMQ.BCST 224(AX), Z8, K5
 	KORTESTB      K5, K5
 	JNE           partly_others
-	CMPQ          248(AX), $0x00
+	CMPQ          240(AX), $0x00
 	JNE           partly_install
 
 partly_change:
@@ -418,9 +865,9 @@ partly_change:
 	MOVQ       $0xffffffff, SI
 	XORQ       BX, SI
 	POPCNTQ    SI, R9
-	IMULQ      336(AX), R9
+	IMULQ      344(AX), R9
 	ADDQ       R9, DI
-	MOVQ       328(AX), R9
+	MOVQ       336(AX), R9
 	ORB        44(SP), R9
 	TESTQ      $0x00000001, R9
 	JEQ        partly_stored
@@ -444,7 +891,7 @@ partly_change:
 	TESTQ      $0x00000002, R9
 	JEQ        partly_stored
 	TESTQ      SI, SI
-	JEQ        no_flush_ah
+	JEQ        no_flush_ao
 	TZCNTQ     SI, R9
 	ADDQ       DX, R9
 	CMPQ       R9, R8
@@ -454,7 +901,7 @@ partly_change:
 	ADDQ       DX, R9
 	MOVQ       R9, (SP)
 
-no_flush_ah:
+no_flush_ao:
 partly_stored:
 	ADDQ  $0x20, DX
 	CMPQ  DX, 16(SP)
@@ -496,7 +943,7 @@ partly_others:
 	JEQ           partly_change
 
 	// Do all that can change follow the common rule?
-	CMPQ          248(AX), $0x00
+	CMPQ          240(AX), $0x00
 	JNE           mixed
 	VPTESTMQ.BCST 24(SI), Z10, K5
 	KORTESTB      K5, K5
@@ -568,10 +1015,10 @@ foreign:
 	MOVQ         (CX)(BX*8), BX
 	XORQ         SI, SI
 	MOVQ         BX, R9
-	MOVQ         SI, 336(AX)
+	MOVQ         SI, 344(AX)
 	TESTQ        BX, 8(AX)
 	JEQ          accept
-	MOVQ         $0x00000001, 336(AX)
+	MOVQ         $0x00000001, 344(AX)
 	MOVQ         BX, R9
 	ANDQ         48(AX), R9
 	XORQ         216(AX), R9
@@ -586,15 +1033,15 @@ foreign:
 	ANDQ         BX, SI
 	CMPQ         SI, 88(AX)
 	CMOVQEQ      R10, R9
-	CMPQ         256(AX), $0x00
+	CMPQ         248(AX), $0x00
 	JEQ          verdict
 	MOVQ         136(AX), SI
 	ANDQ         R9, SI
 	CMPQ         SI, 144(AX)
 	JNE          verdict
-	TESTQ        R9, 240(AX)
+	TESTQ        R9, 232(AX)
 	JEQ          verdict
-	CMPQ         256(AX), $0x02
+	CMPQ         248(AX), $0x02
 	JEQ          upgrade
 
 	// If only the caller knows, there is no class.
@@ -606,15 +1053,15 @@ foreign:
 	MOVQ  R9, R10
 	MOVQ  160(AX), SI
 	TESTQ R10, SI
-	JEQ   upgraded_ai
+	JEQ   upgraded_ap
 	ANDNQ R10, SI, R10
 	ORQ   168(AX), R10
 
-upgraded_ai:
+upgraded_ap:
 	ORQ   176(AX), R10
 	MOVQ  R10, SI
 	XORQ  R9, SI
-	MOVQ  SI, 344(AX)
+	MOVQ  SI, 368(AX)
 	XORQ  SI, SI
 	MOVQ  R9, R11
 	XORQ  BX, R11
@@ -623,13 +1070,13 @@ upgraded_ai:
 	ANDQ  BX, R12
 	ORQ   112(AX), R12
 	TESTQ R11, R12
-	JEQ   quiet_aj
+	JEQ   quiet_aq
 	TESTQ BX, 24(AX)
-	JEQ   quiet_aj
+	JEQ   quiet_aq
 	ORQ   $0x02, SI
 
-quiet_aj:
-	MOVQ  SI, 352(AX)
+quiet_aq:
+	MOVQ  SI, 376(AX)
 	XORQ  SI, SI
 	XORQ  BX, R10
 	SETNE SI
@@ -637,24 +1084,24 @@ quiet_aj:
 	ANDQ  BX, R11
 	ORQ   112(AX), R11
 	TESTQ R10, R11
-	JEQ   quiet_ak
+	JEQ   quiet_ar
 	TESTQ BX, 24(AX)
-	JEQ   quiet_ak
+	JEQ   quiet_ar
 	ORQ   $0x02, SI
 
-quiet_ak:
-	MOVQ SI, 360(AX)
+quiet_ar:
+	MOVQ SI, 384(AX)
 	MOVQ $0x00000004, SI
 	JMP  accept
 
 upgrade:
 	MOVQ  160(AX), SI
 	TESTQ R9, SI
-	JEQ   upgraded_al
+	JEQ   upgraded_as
 	ANDNQ R9, SI, R9
 	ORQ   168(AX), R9
 
-upgraded_al:
+upgraded_as:
 	ORQ 176(AX), R9
 
 verdict:
@@ -666,25 +1113,28 @@ verdict:
 	ANDQ  BX, R11
 	ORQ   112(AX), R11
 	TESTQ R10, R11
-	JEQ   quiet_am
+	JEQ   quiet_at
 	TESTQ BX, 24(AX)
-	JEQ   quiet_am
+	JEQ   quiet_at
 	ORQ   $0x02, SI
 
-quiet_am:
+quiet_at:
 accept:
-	MOVQ         SI, 328(AX)
-	MOVQ         BX, 312(AX)
-	MOVQ         232(AX), SI
+	MOVQ         SI, 336(AX)
+	MOVQ         BX, 320(AX)
+	MOVQ         BX, SI
+	XORQ         R9, SI
+	MOVQ         SI, 360(AX)
+	MOVQ         312(AX), SI
 	ANDNQ        BX, SI, BX
 	XORQ         BX, R9
-	MOVQ         R9, 320(AX)
-	VPBROADCASTQ 232(AX), Z6
-	VPBROADCASTQ 312(AX), Z5
-	VPBROADCASTQ 320(AX), Z7
+	MOVQ         R9, 328(AX)
+	VPBROADCASTQ 312(AX), Z6
+	VPBROADCASTQ 320(AX), Z5
+	VPBROADCASTQ 328(AX), Z7
 
 	// Start over with this group.
-	MOVQ  328(AX), BX
+	MOVQ  336(AX), BX
 	TESTQ $0x00000008, BX
 	JNE   mixed
 	TESTQ $0x00000004, BX
@@ -716,13 +1166,13 @@ mixed:
 mixed_group:
 	MOVQ       next+32(FP), BX
 	TESTQ      BX, BX
-	JEQ        no_next_an
+	JEQ        no_next_au
 	PREFETCHT1 (BX)(DX*8)
 	PREFETCHT1 64(BX)(DX*8)
 	PREFETCHT1 128(BX)(DX*8)
 	PREFETCHT1 192(BX)(DX*8)
 
-no_next_an:
+no_next_au:
 	VPXORQ Z0, Z0, Z0
 
 	// Count the pages.
@@ -738,37 +1188,37 @@ no_next_an:
 	POPCNTQ      BX, SI
 	ADDQ         SI, DI
 	CMPL         BX, $-1
-	JEQ          pages_ao
-	VPBROADCASTQ 224(AX), Z16
+	JEQ          pages_av
+	VPBROADCASTQ 224(AX), Z23
 	CMPQ         184(AX), $0x00
-	JEQ          pages_ao
+	JEQ          pages_av
 	XORQ         BX, BX
-	CMPQ         248(AX), $0x00
-	JEQ          no_install_as
+	CMPQ         240(AX), $0x00
+	JEQ          no_install_az
 
 	// Put something in the place of empty entries.
 	XORQ         BX, BX
-	VPTESTNMQ    Z16, Z1, K5
-	VMOVDQA64    Z1, Z17
-	VPBROADCASTQ 248(AX), K5, Z17
-	VPTERNLOGQ   $0xf6, Z17, Z1, Z0
-	VMOVDQA64    Z17, Z1
-	VPTESTNMQ    Z16, Z2, K6
-	VMOVDQA64    Z2, Z17
-	VPBROADCASTQ 248(AX), K6, Z17
-	VPTERNLOGQ   $0xf6, Z17, Z2, Z0
-	VMOVDQA64    Z17, Z2
+	VPTESTNMQ    Z23, Z1, K5
+	VMOVDQA64    Z1, Z24
+	VPBROADCASTQ 240(AX), K5, Z24
+	VPTERNLOGQ   $0xf6, Z24, Z1, Z0
+	VMOVDQA64    Z24, Z1
+	VPTESTNMQ    Z23, Z2, K6
+	VMOVDQA64    Z2, Z24
+	VPBROADCASTQ 240(AX), K6, Z24
+	VPTERNLOGQ   $0xf6, Z24, Z2, Z0
+	VMOVDQA64    Z24, Z2
 	KUNPCKBW     K5, K6, K5
-	VPTESTNMQ    Z16, Z3, K6
-	VMOVDQA64    Z3, Z17
-	VPBROADCASTQ 248(AX), K6, Z17
-	VPTERNLOGQ   $0xf6, Z17, Z3, Z0
-	VMOVDQA64    Z17, Z3
-	VPTESTNMQ    Z16, Z4, K7
-	VMOVDQA64    Z4, Z17
-	VPBROADCASTQ 248(AX), K7, Z17
-	VPTERNLOGQ   $0xf6, Z17, Z4, Z0
-	VMOVDQA64    Z17, Z4
+	VPTESTNMQ    Z23, Z3, K6
+	VMOVDQA64    Z3, Z24
+	VPBROADCASTQ 240(AX), K6, Z24
+	VPTERNLOGQ   $0xf6, Z24, Z3, Z0
+	VMOVDQA64    Z24, Z3
+	VPTESTNMQ    Z23, Z4, K7
+	VMOVDQA64    Z4, Z24
+	VPBROADCASTQ 240(AX), K7, Z24
+	VPTERNLOGQ   $0xf6, Z24, Z4, Z0
+	VMOVDQA64    Z24, Z4
 	KUNPCKBW     K6, K7, K6
 	KUNPCKWD     K5, K6, K6
 	KMOVD        K6, BX
@@ -776,191 +1226,191 @@ no_next_an:
 	SHLQ         $0x20, SI
 	ADDQ         SI, DI
 
-no_install_as:
+no_install_az:
 	// Which of the others have a type that can change?
 	MOVQ          184(AX), SI
-	VMOVQ         48(SI), X17
-	VPBROADCASTQ  one<>+0(SB), Z18
-	VPBROADCASTQ  (AX), Z19
+	VMOVQ         48(SI), X24
+	VPBROADCASTQ  one<>+0(SB), Z25
+	VPBROADCASTQ  (AX), Z26
 	XORQ          R9, R9
-	VPSRLQ        X17, Z1, Z20
-	VPTESTMQ      Z16, Z1, K5
-	VPTESTNMQ     Z19, Z1, K5, K5
-	VPSLLVQ       Z20, Z18, Z20
-	VPTESTMQ.BCST (SI), Z20, K5, K5
-	VPSRLQ        X17, Z2, Z20
-	VPTESTMQ      Z16, Z2, K6
-	VPTESTNMQ     Z19, Z2, K6, K6
-	VPSLLVQ       Z20, Z18, Z20
-	VPTESTMQ.BCST (SI), Z20, K6, K6
+	VPSRLQ        X24, Z1, Z27
+	VPTESTMQ      Z23, Z1, K5
+	VPTESTNMQ     Z26, Z1, K5, K5
+	VPSLLVQ       Z27, Z25, Z27
+	VPTESTMQ.BCST (SI), Z27, K5, K5
+	VPSRLQ        X24, Z2, Z27
+	VPTESTMQ      Z23, Z2, K6
+	VPTESTNMQ     Z26, Z2, K6, K6
+	VPSLLVQ       Z27, Z25, Z27
+	VPTESTMQ.BCST (SI), Z27, K6, K6
 	KUNPCKBW      K5, K6, K5
-	VPSRLQ        X17, Z3, Z20
-	VPTESTMQ      Z16, Z3, K6
-	VPTESTNMQ     Z19, Z3, K6, K6
-	VPSLLVQ       Z20, Z18, Z20
-	VPTESTMQ.BCST (SI), Z20, K6, K6
-	VPSRLQ        X17, Z4, Z20
-	VPTESTMQ      Z16, Z4, K7
-	VPTESTNMQ     Z19, Z4, K7, K7
-	VPSLLVQ       Z20, Z18, Z16
-	VPTESTMQ.BCST (SI), Z16, K7, K7
+	VPSRLQ        X24, Z3, Z27
+	VPTESTMQ      Z23, Z3, K6
+	VPTESTNMQ     Z26, Z3, K6, K6
+	VPSLLVQ       Z27, Z25, Z27
+	VPTESTMQ.BCST (SI), Z27, K6, K6
+	VPSRLQ        X24, Z4, Z27
+	VPTESTMQ      Z23, Z4, K7
+	VPTESTNMQ     Z26, Z4, K7, K7
+	VPSLLVQ       Z27, Z25, Z23
+	VPTESTMQ.BCST (SI), Z23, K7, K7
 	KUNPCKBW      K6, K7, K6
 	KUNPCKWD      K5, K6, K6
 	KMOVD         K6, R9
 	ANDNQ         R9, BX, R9
-	JEQ           pages_ao
+	JEQ           pages_av
 	XORQ          BX, BX
 	XORQ          R10, R10
-	VPSRLQ        X17, Z1, Z16
+	VPSRLQ        X24, Z1, Z23
 	KMOVD         R9, K5
-	VPSLLVQ       Z16, Z18, Z19
-	VPTESTMQ.BCST 8(SI), Z19, K5, K6
+	VPSLLVQ       Z23, Z25, Z26
+	VPTESTMQ.BCST 8(SI), Z26, K5, K6
 	KANDNB        K5, K6, K5
 	KMOVB         K6, R11
 	ORL           R11, BX
-	VPTESTMQ.BCST sixteen<>+0(SB), Z16, K6
-	VMOVDQA64     Z1, Z19
-	VMOVDQA64     Z16, Z20
-	VMOVDQA64     Z16, Z21
-	VMOVDQU64     80(SI), Z22
-	VPERMI2Q      144(SI), Z22, Z20
-	VMOVDQU64     208(SI), Z22
-	VPERMI2Q      272(SI), Z22, Z21
-	VMOVDQA64     Z21, K6, Z20
-	VMOVDQA64     Z16, Z21
-	VMOVDQA64     Z16, Z22
-	VMOVDQU64     336(SI), Z23
-	VPERMI2Q      400(SI), Z23, Z21
-	VMOVDQU64     464(SI), Z23
-	VPERMI2Q      528(SI), Z23, Z22
-	VMOVDQA64     Z22, K6, Z21
-	VPTERNLOGQ    $0x6a, Z21, Z20, K5, Z19
-	VPSLLVQ       Z16, Z18, Z16
-	VPTESTMQ.BCST 16(SI), Z16, K5, K6
-	VPANDQ.BCST   56(SI), Z1, Z16
-	VPCMPEQQ.BCST 64(SI), Z16, K6, K6
-	VPXORQ        Z19, Z19, K6, Z19
-	VPCMPUQ       $0x04, Z1, Z19, K5, K5
+	VPTESTMQ.BCST sixteen<>+0(SB), Z23, K6
+	VMOVDQA64     Z1, Z26
+	VMOVDQA64     Z23, Z27
+	VMOVDQA64     Z23, Z28
+	VMOVDQU64     80(SI), Z29
+	VPERMI2Q      144(SI), Z29, Z27
+	VMOVDQU64     208(SI), Z29
+	VPERMI2Q      272(SI), Z29, Z28
+	VMOVDQA64     Z28, K6, Z27
+	VMOVDQA64     Z23, Z28
+	VMOVDQA64     Z23, Z29
+	VMOVDQU64     336(SI), Z30
+	VPERMI2Q      400(SI), Z30, Z28
+	VMOVDQU64     464(SI), Z30
+	VPERMI2Q      528(SI), Z30, Z29
+	VMOVDQA64     Z29, K6, Z28
+	VPTERNLOGQ    $0x6a, Z28, Z27, K5, Z26
+	VPSLLVQ       Z23, Z25, Z23
+	VPTESTMQ.BCST 16(SI), Z23, K5, K6
+	VPANDQ.BCST   56(SI), Z1, Z23
+	VPCMPEQQ.BCST 64(SI), Z23, K6, K6
+	VPXORQ        Z26, Z26, K6, Z26
+	VPCMPUQ       $0x04, Z1, Z26, K5, K5
 	KMOVB         K5, R11
 	ORL           R11, R10
-	VPTERNLOGQ    $0xf6, Z19, Z1, Z0
-	VMOVDQA64     Z19, Z1
-	VPSRLQ        X17, Z2, Z16
+	VPTERNLOGQ    $0xf6, Z26, Z1, Z0
+	VMOVDQA64     Z26, Z1
+	VPSRLQ        X24, Z2, Z23
 	KMOVD         R9, K5
 	KSHIFTRD      $0x08, K5, K5
-	VPSLLVQ       Z16, Z18, Z19
-	VPTESTMQ.BCST 8(SI), Z19, K5, K6
+	VPSLLVQ       Z23, Z25, Z26
+	VPTESTMQ.BCST 8(SI), Z26, K5, K6
 	KANDNB        K5, K6, K5
 	KMOVB         K6, R11
 	SHLL          $0x08, R11
 	ORL           R11, BX
-	VPTESTMQ.BCST sixteen<>+0(SB), Z16, K6
-	VMOVDQA64     Z2, Z19
-	VMOVDQA64     Z16, Z20
-	VMOVDQA64     Z16, Z21
-	VMOVDQU64     80(SI), Z22
-	VPERMI2Q      144(SI), Z22, Z20
-	VMOVDQU64     208(SI), Z22
-	VPERMI2Q      272(SI), Z22, Z21
-	VMOVDQA64     Z21, K6, Z20
-	VMOVDQA64     Z16, Z21
-	VMOVDQA64     Z16, Z22
-	VMOVDQU64     336(SI), Z23
-	VPERMI2Q      400(SI), Z23, Z21
-	VMOVDQU64     464(SI), Z23
-	VPERMI2Q      528(SI), Z23, Z22
-	VMOVDQA64     Z22, K6, Z21
-	VPTERNLOGQ    $0x6a, Z21, Z20, K5, Z19
-	VPSLLVQ       Z16, Z18, Z16
-	VPTESTMQ.BCST 16(SI), Z16, K5, K6
-	VPANDQ.BCST   56(SI), Z2, Z16
-	VPCMPEQQ.BCST 64(SI), Z16, K6, K6
-	VPXORQ        Z19, Z19, K6, Z19
-	VPCMPUQ       $0x04, Z2, Z19, K5, K5
+	VPTESTMQ.BCST sixteen<>+0(SB), Z23, K6
+	VMOVDQA64     Z2, Z26
+	VMOVDQA64     Z23, Z27
+	VMOVDQA64     Z23, Z28
+	VMOVDQU64     80(SI), Z29
+	VPERMI2Q      144(SI), Z29, Z27
+	VMOVDQU64     208(SI), Z29
+	VPERMI2Q      272(SI), Z29, Z28
+	VMOVDQA64     Z28, K6, Z27
+	VMOVDQA64     Z23, Z28
+	VMOVDQA64     Z23, Z29
+	VMOVDQU64     336(SI), Z30
+	VPERMI2Q      400(SI), Z30, Z28
+	VMOVDQU64     464(SI), Z30
+	VPERMI2Q      528(SI), Z30, Z29
+	VMOVDQA64     Z29, K6, Z28
+	VPTERNLOGQ    $0x6a, Z28, Z27, K5, Z26
+	VPSLLVQ       Z23, Z25, Z23
+	VPTESTMQ.BCST 16(SI), Z23, K5, K6
+	VPANDQ.BCST   56(SI), Z2, Z23
+	VPCMPEQQ.BCST 64(SI), Z23, K6, K6
+	VPXORQ        Z26, Z26, K6, Z26
+	VPCMPUQ       $0x04, Z2, Z26, K5, K5
 	KMOVB         K5, R11
 	SHLL          $0x08, R11
 	ORL           R11, R10
-	VPTERNLOGQ    $0xf6, Z19, Z2, Z0
-	VMOVDQA64     Z19, Z2
-	VPSRLQ        X17, Z3, Z16
+	VPTERNLOGQ    $0xf6, Z26, Z2, Z0
+	VMOVDQA64     Z26, Z2
+	VPSRLQ        X24, Z3, Z23
 	KMOVD         R9, K5
 	KSHIFTRD      $0x10, K5, K5
-	VPSLLVQ       Z16, Z18, Z19
-	VPTESTMQ.BCST 8(SI), Z19, K5, K6
+	VPSLLVQ       Z23, Z25, Z26
+	VPTESTMQ.BCST 8(SI), Z26, K5, K6
 	KANDNB        K5, K6, K5
 	KMOVB         K6, R11
 	SHLL          $0x10, R11
 	ORL           R11, BX
-	VPTESTMQ.BCST sixteen<>+0(SB), Z16, K6
-	VMOVDQA64     Z3, Z19
-	VMOVDQA64     Z16, Z20
-	VMOVDQA64     Z16, Z21
-	VMOVDQU64     80(SI), Z22
-	VPERMI2Q      144(SI), Z22, Z20
-	VMOVDQU64     208(SI), Z22
-	VPERMI2Q      272(SI), Z22, Z21
-	VMOVDQA64     Z21, K6, Z20
-	VMOVDQA64     Z16, Z21
-	VMOVDQA64     Z16, Z22
-	VMOVDQU64     336(SI), Z23
-	VPERMI2Q      400(SI), Z23, Z21
-	VMOVDQU64     464(SI), Z23
-	VPERMI2Q      528(SI), Z23, Z22
-	VMOVDQA64     Z22, K6, Z21
-	VPTERNLOGQ    $0x6a, Z21, Z20, K5, Z19
-	VPSLLVQ       Z16, Z18, Z16
-	VPTESTMQ.BCST 16(SI), Z16, K5, K6
-	VPANDQ.BCST   56(SI), Z3, Z16
-	VPCMPEQQ.BCST 64(SI), Z16, K6, K6
-	VPXORQ        Z19, Z19, K6, Z19
-	VPCMPUQ       $0x04, Z3, Z19, K5, K5
+	VPTESTMQ.BCST sixteen<>+0(SB), Z23, K6
+	VMOVDQA64     Z3, Z26
+	VMOVDQA64     Z23, Z27
+	VMOVDQA64     Z23, Z28
+	VMOVDQU64     80(SI), Z29
+	VPERMI2Q      144(SI), Z29, Z27
+	VMOVDQU64     208(SI), Z29
+	VPERMI2Q      272(SI), Z29, Z28
+	VMOVDQA64     Z28, K6, Z27
+	VMOVDQA64     Z23, Z28
+	VMOVDQA64     Z23, Z29
+	VMOVDQU64     336(SI), Z30
+	VPERMI2Q      400(SI), Z30, Z28
+	VMOVDQU64     464(SI), Z30
+	VPERMI2Q      528(SI), Z30, Z29
+	VMOVDQA64     Z29, K6, Z28
+	VPTERNLOGQ    $0x6a, Z28, Z27, K5, Z26
+	VPSLLVQ       Z23, Z25, Z23
+	VPTESTMQ.BCST 16(SI), Z23, K5, K6
+	VPANDQ.BCST   56(SI), Z3, Z23
+	VPCMPEQQ.BCST 64(SI), Z23, K6, K6
+	VPXORQ        Z26, Z26, K6, Z26
+	VPCMPUQ       $0x04, Z3, Z26, K5, K5
 	KMOVB         K5, R11
 	SHLL          $0x10, R11
 	ORL           R11, R10
-	VPTERNLOGQ    $0xf6, Z19, Z3, Z0
-	VMOVDQA64     Z19, Z3
-	VPSRLQ        X17, Z4, Z16
+	VPTERNLOGQ    $0xf6, Z26, Z3, Z0
+	VMOVDQA64     Z26, Z3
+	VPSRLQ        X24, Z4, Z23
 	KMOVD         R9, K5
 	KSHIFTRD      $0x18, K5, K5
-	VPSLLVQ       Z16, Z18, Z17
-	VPTESTMQ.BCST 8(SI), Z17, K5, K6
+	VPSLLVQ       Z23, Z25, Z24
+	VPTESTMQ.BCST 8(SI), Z24, K5, K6
 	KANDNB        K5, K6, K5
 	KMOVB         K6, R9
 	SHLL          $0x18, R9
 	ORL           R9, BX
-	VPTESTMQ.BCST sixteen<>+0(SB), Z16, K6
-	VMOVDQA64     Z4, Z17
-	VMOVDQA64     Z16, Z19
-	VMOVDQA64     Z16, Z20
-	VMOVDQU64     80(SI), Z21
-	VPERMI2Q      144(SI), Z21, Z19
-	VMOVDQU64     208(SI), Z21
-	VPERMI2Q      272(SI), Z21, Z20
-	VMOVDQA64     Z20, K6, Z19
-	VMOVDQA64     Z16, Z20
-	VMOVDQA64     Z16, Z21
-	VMOVDQU64     336(SI), Z22
-	VPERMI2Q      400(SI), Z22, Z20
-	VMOVDQU64     464(SI), Z22
-	VPERMI2Q      528(SI), Z22, Z21
-	VMOVDQA64     Z21, K6, Z20
-	VPTERNLOGQ    $0x6a, Z20, Z19, K5, Z17
-	VPSLLVQ       Z16, Z18, Z16
-	VPTESTMQ.BCST 16(SI), Z16, K5, K6
-	VPANDQ.BCST   56(SI), Z4, Z16
-	VPCMPEQQ.BCST 64(SI), Z16, K6, K6
-	VPXORQ        Z17, Z17, K6, Z17
-	VPCMPUQ       $0x04, Z4, Z17, K5, K5
+	VPTESTMQ.BCST sixteen<>+0(SB), Z23, K6
+	VMOVDQA64     Z4, Z24
+	VMOVDQA64     Z23, Z26
+	VMOVDQA64     Z23, Z27
+	VMOVDQU64     80(SI), Z28
+	VPERMI2Q      144(SI), Z28, Z26
+	VMOVDQU64     208(SI), Z28
+	VPERMI2Q      272(SI), Z28, Z27
+	VMOVDQA64     Z27, K6, Z26
+	VMOVDQA64     Z23, Z27
+	VMOVDQA64     Z23, Z28
+	VMOVDQU64     336(SI), Z29
+	VPERMI2Q      400(SI), Z29, Z27
+	VMOVDQU64     464(SI), Z29
+	VPERMI2Q      528(SI), Z29, Z28
+	VMOVDQA64     Z28, K6, Z27
+	VPTERNLOGQ    $0x6a, Z27, Z26, K5, Z24
+	VPSLLVQ       Z23, Z25, Z23
+	VPTESTMQ.BCST 16(SI), Z23, K5, K6
+	VPANDQ.BCST   56(SI), Z4, Z23
+	VPCMPEQQ.BCST 64(SI), Z23, K6, K6
+	VPXORQ        Z24, Z24, K6, Z24
+	VPCMPUQ       $0x04, Z4, Z24, K5, K5
 	KMOVB         K5, R9
 	SHLL          $0x18, R9
 	ORL           R9, R10
-	VPTERNLOGQ    $0xf6, Z17, Z4, Z0
-	VMOVDQA64     Z17, Z4
+	VPTERNLOGQ    $0xf6, Z24, Z4, Z0
+	VMOVDQA64     Z24, Z4
 	POPCNTQ       R10, SI
 	SHLQ          $0x20, SI
 	ADDQ          SI, DI
 	TESTL         BX, BX
-	JEQ           nothing_to_ask_at
+	JEQ           nothing_to_ask_ba
 	MOVQ          r+48(FP), R9
 	MOVQ          $0x00000001, 96(R9)
 	MOVQ          DX, SI
@@ -969,19 +1419,19 @@ no_install_as:
 	// The last lines or nothing into what lies behind the bitmap.
 	ORL BX, (R9)(SI*1)
 
-nothing_to_ask_at:
-pages_ao:
-	CMPQ       256(AX), $0x00
-	JNE        upgrades_ap
+nothing_to_ask_ba:
+pages_av:
+	CMPQ       248(AX), $0x00
+	JNE        upgrades_aw
 	XORQ       BX, BX
-	VMOVDQA64  Z1, Z16
-	VPTERNLOGQ $0x6a, Z6, Z5, K1, Z16
+	VMOVDQA64  Z1, Z23
+	VPTERNLOGQ $0x6a, Z6, Z5, K1, Z23
 	VPTESTMQ   Z8, Z1, K1, K5
-	VPXORQ     Z13, Z16, K5, Z16
-	VPXORQ     Z10, Z1, Z17
-	VPTESTNMQ  Z9, Z17, K1, K1
-	VPTERNLOGQ $0xba, Z12, Z11, K1, Z16
-	VPTERNLOGQ $0xf6, Z16, Z1, Z0
+	VPXORQ     Z13, Z23, K5, Z23
+	VPXORQ     Z10, Z1, Z24
+	VPTESTNMQ  Z9, Z24, K1, K1
+	VPTERNLOGQ $0xba, Z12, Z11, K1, Z23
+	VPTERNLOGQ $0xf6, Z23, Z1, Z0
 	VMOVDQA64  Z1, Z1
 	VPTERNLOGQ $0x28, Z14, Z15, Z1
 	VPTESTMQ   Z1, Z1, K5, K1
@@ -989,8 +1439,8 @@ pages_ao:
 	VPTERNLOGQ $0x6a, Z6, Z5, K2, Z1
 	VPTESTMQ   Z8, Z2, K2, K5
 	VPXORQ     Z13, Z1, K5, Z1
-	VPXORQ     Z10, Z2, Z17
-	VPTESTNMQ  Z9, Z17, K2, K2
+	VPXORQ     Z10, Z2, Z24
+	VPTESTNMQ  Z9, Z24, K2, K2
 	VPTERNLOGQ $0xba, Z12, Z11, K2, Z1
 	VPTERNLOGQ $0xf6, Z1, Z2, Z0
 	VMOVDQA64  Z2, Z2
@@ -1001,8 +1451,8 @@ pages_ao:
 	VPTERNLOGQ $0x6a, Z6, Z5, K3, Z2
 	VPTESTMQ   Z8, Z3, K3, K2
 	VPXORQ     Z13, Z2, K2, Z2
-	VPXORQ     Z10, Z3, Z17
-	VPTESTNMQ  Z9, Z17, K3, K3
+	VPXORQ     Z10, Z3, Z24
+	VPTESTNMQ  Z9, Z24, K3, K3
 	VPTERNLOGQ $0xba, Z12, Z11, K3, Z2
 	VPTERNLOGQ $0xf6, Z2, Z3, Z0
 	VMOVDQA64  Z3, Z3
@@ -1012,8 +1462,8 @@ pages_ao:
 	VPTERNLOGQ $0x6a, Z6, Z5, K4, Z3
 	VPTESTMQ   Z8, Z4, K4, K3
 	VPXORQ     Z13, Z3, K3, Z3
-	VPXORQ     Z10, Z4, Z17
-	VPTESTNMQ  Z9, Z17, K4, K4
+	VPXORQ     Z10, Z4, Z24
+	VPTESTNMQ  Z9, Z24, K4, K4
 	VPTERNLOGQ $0xba, Z12, Z11, K4, Z3
 	VPTERNLOGQ $0xf6, Z3, Z4, Z0
 	VMOVDQA64  Z4, Z4
@@ -1022,118 +1472,118 @@ pages_ao:
 	KUNPCKBW   K2, K3, K2
 	KUNPCKWD   K1, K2, K2
 	KMOVD      K2, BX
-	JMP        store_aq
+	JMP        store_ax
 
-upgrades_ap:
+upgrades_aw:
 	XORQ          SI, SI
 	XORQ          BX, BX
-	VMOVDQA64     Z1, Z16
-	VPTERNLOGQ    $0x6a, Z6, Z5, K1, Z16
+	VMOVDQA64     Z1, Z23
+	VPTERNLOGQ    $0x6a, Z6, Z5, K1, Z23
 	VPTESTMQ      Z8, Z1, K1, K5
-	VPXORQ        Z13, Z16, K5, Z16
-	VPXORQ        Z10, Z1, Z17
-	VPTESTNMQ     Z9, Z17, K1, K6
-	VPTERNLOGQ    $0xba, Z12, Z11, K6, Z16
-	VPANDQ.BCST   136(AX), Z16, Z17
-	VPCMPEQQ.BCST 144(AX), Z17, K1, K1
-	VPTESTMQ.BCST 240(AX), Z16, K1, K1
+	VPXORQ        Z13, Z23, K5, Z23
+	VPXORQ        Z10, Z1, Z24
+	VPTESTNMQ     Z9, Z24, K1, K6
+	VPTERNLOGQ    $0xba, Z12, Z11, K6, Z23
+	VPANDQ.BCST   136(AX), Z23, Z24
+	VPCMPEQQ.BCST 144(AX), Z24, K1, K1
+	VPTESTMQ.BCST 232(AX), Z23, K1, K1
 	KORTESTB      K1, K1
-	JEQ           known_aw
+	JEQ           known_bd
 	KMOVB         K1, K6
-	CMPQ          256(AX), $0x02
-	JEQ           up_au
+	CMPQ          248(AX), $0x02
+	JEQ           up_bb
 	CMPQ          192(AX), $0x00
-	JEQ           ask_av
-	VMOVQ         40(AX), X17
-	VPANDQ.BCST   32(AX), Z16, Z18
-	VPSRLQ        X17, Z18, Z18
-	VPSUBQ.BCST   200(AX), Z18, Z18
-	VPCMPUQ.BCST  $0x01, 208(AX), Z18, K1, K1
+	JEQ           ask_bc
+	VMOVQ         40(AX), X24
+	VPANDQ.BCST   32(AX), Z23, Z25
+	VPSRLQ        X24, Z25, Z25
+	VPSUBQ.BCST   200(AX), Z25, Z25
+	VPCMPUQ.BCST  $0x01, 208(AX), Z25, K1, K1
 	KANDNB        K6, K1, K6
 	KMOVB         K1, K7
-	VPSRLQ        $0x06, Z18, Z17
+	VPSRLQ        $0x06, Z25, Z24
 	MOVQ          192(AX), R9
-	VMOVDQA64     Z18, Z19
-	VPGATHERQQ    (R9)(Z17*8), K7, Z19
-	VPRORVQ       Z18, Z19, Z19
-	VPTESTMQ.BCST one<>+0(SB), Z19, K1, K1
+	VMOVDQA64     Z25, Z26
+	VPGATHERQQ    (R9)(Z24*8), K7, Z26
+	VPRORVQ       Z25, Z26, Z26
+	VPTESTMQ.BCST one<>+0(SB), Z26, K1, K1
 
-up_au:
-	VPTESTMQ.BCST 160(AX), Z16, K1, K7
-	VPBROADCASTQ  160(AX), Z17
-	VPBROADCASTQ  168(AX), Z18
-	VPTERNLOGQ    $0xba, Z18, Z17, K7, Z16
-	VPORQ.BCST    176(AX), Z16, K1, Z16
-	CMPQ          256(AX), $0x02
-	JEQ           known_aw
+up_bb:
+	VPTESTMQ.BCST 160(AX), Z23, K1, K7
+	VPBROADCASTQ  160(AX), Z24
+	VPBROADCASTQ  168(AX), Z25
+	VPTERNLOGQ    $0xba, Z25, Z24, K7, Z23
+	VPORQ.BCST    176(AX), Z23, K1, Z23
+	CMPQ          248(AX), $0x02
+	JEQ           known_bd
 
-ask_av:
+ask_bc:
 	// What is not known stays as it was, and is asked about.
-	VMOVDQA64 Z1, K6, Z16
+	VMOVDQA64 Z1, K6, Z23
 	KMOVB     K6, R9
 	ORL       R9, SI
 
-known_aw:
-	VPXORQ        Z1, Z16, Z17
-	VPORQ         Z17, Z0, Z0
+known_bd:
+	VPXORQ        Z1, Z23, Z24
+	VPORQ         Z24, Z0, Z0
 	VPANDQ.BCST   120(AX), Z1, Z1
 	VPORQ.BCST    112(AX), Z1, Z1
-	VPTESTMQ      Z17, Z1, K5, K1
+	VPTESTMQ      Z24, Z1, K5, K1
 	KMOVB         K1, R9
 	ORL           R9, BX
 	VMOVDQA64     Z2, Z1
 	VPTERNLOGQ    $0x6a, Z6, Z5, K2, Z1
 	VPTESTMQ      Z8, Z2, K2, K1
 	VPXORQ        Z13, Z1, K1, Z1
-	VPXORQ        Z10, Z2, Z17
-	VPTESTNMQ     Z9, Z17, K2, K5
+	VPXORQ        Z10, Z2, Z24
+	VPTESTNMQ     Z9, Z24, K2, K5
 	VPTERNLOGQ    $0xba, Z12, Z11, K5, Z1
-	VPANDQ.BCST   136(AX), Z1, Z17
-	VPCMPEQQ.BCST 144(AX), Z17, K2, K2
-	VPTESTMQ.BCST 240(AX), Z1, K2, K2
+	VPANDQ.BCST   136(AX), Z1, Z24
+	VPCMPEQQ.BCST 144(AX), Z24, K2, K2
+	VPTESTMQ.BCST 232(AX), Z1, K2, K2
 	KORTESTB      K2, K2
-	JEQ           known_az
+	JEQ           known_bg
 	KMOVB         K2, K5
-	CMPQ          256(AX), $0x02
-	JEQ           up_ax
+	CMPQ          248(AX), $0x02
+	JEQ           up_be
 	CMPQ          192(AX), $0x00
-	JEQ           ask_ay
-	VMOVQ         40(AX), X17
-	VPANDQ.BCST   32(AX), Z1, Z18
-	VPSRLQ        X17, Z18, Z18
-	VPSUBQ.BCST   200(AX), Z18, Z18
-	VPCMPUQ.BCST  $0x01, 208(AX), Z18, K2, K2
+	JEQ           ask_bf
+	VMOVQ         40(AX), X24
+	VPANDQ.BCST   32(AX), Z1, Z25
+	VPSRLQ        X24, Z25, Z25
+	VPSUBQ.BCST   200(AX), Z25, Z25
+	VPCMPUQ.BCST  $0x01, 208(AX), Z25, K2, K2
 	KANDNB        K5, K2, K5
 	KMOVB         K2, K6
-	VPSRLQ        $0x06, Z18, Z17
+	VPSRLQ        $0x06, Z25, Z24
 	MOVQ          192(AX), R9
-	VMOVDQA64     Z18, Z19
-	VPGATHERQQ    (R9)(Z17*8), K6, Z19
-	VPRORVQ       Z18, Z19, Z19
-	VPTESTMQ.BCST one<>+0(SB), Z19, K2, K2
+	VMOVDQA64     Z25, Z26
+	VPGATHERQQ    (R9)(Z24*8), K6, Z26
+	VPRORVQ       Z25, Z26, Z26
+	VPTESTMQ.BCST one<>+0(SB), Z26, K2, K2
 
-up_ax:
+up_be:
 	VPTESTMQ.BCST 160(AX), Z1, K2, K6
-	VPBROADCASTQ  160(AX), Z17
-	VPBROADCASTQ  168(AX), Z18
-	VPTERNLOGQ    $0xba, Z18, Z17, K6, Z1
+	VPBROADCASTQ  160(AX), Z24
+	VPBROADCASTQ  168(AX), Z25
+	VPTERNLOGQ    $0xba, Z25, Z24, K6, Z1
 	VPORQ.BCST    176(AX), Z1, K2, Z1
-	CMPQ          256(AX), $0x02
-	JEQ           known_az
+	CMPQ          248(AX), $0x02
+	JEQ           known_bg
 
-ask_ay:
+ask_bf:
 	// What is not known stays as it was, and is asked about.
 	VMOVDQA64 Z2, K5, Z1
 	KMOVB     K5, R9
 	SHLL      $0x08, R9
 	ORL       R9, SI
 
-known_az:
-	VPXORQ        Z2, Z1, Z17
-	VPORQ         Z17, Z0, Z0
+known_bg:
+	VPXORQ        Z2, Z1, Z24
+	VPORQ         Z24, Z0, Z0
 	VPANDQ.BCST   120(AX), Z2, Z2
 	VPORQ.BCST    112(AX), Z2, Z2
-	VPTESTMQ      Z17, Z2, K1, K1
+	VPTESTMQ      Z24, Z2, K1, K1
 	KMOVB         K1, R9
 	SHLL          $0x08, R9
 	ORL           R9, BX
@@ -1141,55 +1591,55 @@ known_az:
 	VPTERNLOGQ    $0x6a, Z6, Z5, K3, Z2
 	VPTESTMQ      Z8, Z3, K3, K1
 	VPXORQ        Z13, Z2, K1, Z2
-	VPXORQ        Z10, Z3, Z17
-	VPTESTNMQ     Z9, Z17, K3, K2
+	VPXORQ        Z10, Z3, Z24
+	VPTESTNMQ     Z9, Z24, K3, K2
 	VPTERNLOGQ    $0xba, Z12, Z11, K2, Z2
-	VPANDQ.BCST   136(AX), Z2, Z17
-	VPCMPEQQ.BCST 144(AX), Z17, K3, K2
-	VPTESTMQ.BCST 240(AX), Z2, K2, K2
+	VPANDQ.BCST   136(AX), Z2, Z24
+	VPCMPEQQ.BCST 144(AX), Z24, K3, K2
+	VPTESTMQ.BCST 232(AX), Z2, K2, K2
 	KORTESTB      K2, K2
-	JEQ           known_bc
+	JEQ           known_bj
 	KMOVB         K2, K3
-	CMPQ          256(AX), $0x02
-	JEQ           up_ba
+	CMPQ          248(AX), $0x02
+	JEQ           up_bh
 	CMPQ          192(AX), $0x00
-	JEQ           ask_bb
-	VMOVQ         40(AX), X17
-	VPANDQ.BCST   32(AX), Z2, Z18
-	VPSRLQ        X17, Z18, Z18
-	VPSUBQ.BCST   200(AX), Z18, Z18
-	VPCMPUQ.BCST  $0x01, 208(AX), Z18, K2, K2
+	JEQ           ask_bi
+	VMOVQ         40(AX), X24
+	VPANDQ.BCST   32(AX), Z2, Z25
+	VPSRLQ        X24, Z25, Z25
+	VPSUBQ.BCST   200(AX), Z25, Z25
+	VPCMPUQ.BCST  $0x01, 208(AX), Z25, K2, K2
 	KANDNB        K3, K2, K3
 	KMOVB         K2, K5
-	VPSRLQ        $0x06, Z18, Z17
+	VPSRLQ        $0x06, Z25, Z24
 	MOVQ          192(AX), R9
-	VMOVDQA64     Z18, Z19
-	VPGATHERQQ    (R9)(Z17*8), K5, Z19
-	VPRORVQ       Z18, Z19, Z19
-	VPTESTMQ.BCST one<>+0(SB), Z19, K2, K2
+	VMOVDQA64     Z25, Z26
+	VPGATHERQQ    (R9)(Z24*8), K5, Z26
+	VPRORVQ       Z25, Z26, Z26
+	VPTESTMQ.BCST one<>+0(SB), Z26, K2, K2
 
-up_ba:
+up_bh:
 	VPTESTMQ.BCST 160(AX), Z2, K2, K5
-	VPBROADCASTQ  160(AX), Z17
-	VPBROADCASTQ  168(AX), Z18
-	VPTERNLOGQ    $0xba, Z18, Z17, K5, Z2
+	VPBROADCASTQ  160(AX), Z24
+	VPBROADCASTQ  168(AX), Z25
+	VPTERNLOGQ    $0xba, Z25, Z24, K5, Z2
 	VPORQ.BCST    176(AX), Z2, K2, Z2
-	CMPQ          256(AX), $0x02
-	JEQ           known_bc
+	CMPQ          248(AX), $0x02
+	JEQ           known_bj
 
-ask_bb:
+ask_bi:
 	// What is not known stays as it was, and is asked about.
 	VMOVDQA64 Z3, K3, Z2
 	KMOVB     K3, R9
 	SHLL      $0x10, R9
 	ORL       R9, SI
 
-known_bc:
-	VPXORQ        Z3, Z2, Z17
-	VPORQ         Z17, Z0, Z0
+known_bj:
+	VPXORQ        Z3, Z2, Z24
+	VPORQ         Z24, Z0, Z0
 	VPANDQ.BCST   120(AX), Z3, Z3
 	VPORQ.BCST    112(AX), Z3, Z3
-	VPTESTMQ      Z17, Z3, K1, K1
+	VPTESTMQ      Z24, Z3, K1, K1
 	KMOVB         K1, R9
 	SHLL          $0x10, R9
 	ORL           R9, BX
@@ -1197,60 +1647,60 @@ known_bc:
 	VPTERNLOGQ    $0x6a, Z6, Z5, K4, Z3
 	VPTESTMQ      Z8, Z4, K4, K1
 	VPXORQ        Z13, Z3, K1, Z3
-	VPXORQ        Z10, Z4, Z17
-	VPTESTNMQ     Z9, Z17, K4, K2
+	VPXORQ        Z10, Z4, Z24
+	VPTESTNMQ     Z9, Z24, K4, K2
 	VPTERNLOGQ    $0xba, Z12, Z11, K2, Z3
-	VPANDQ.BCST   136(AX), Z3, Z17
-	VPCMPEQQ.BCST 144(AX), Z17, K4, K2
-	VPTESTMQ.BCST 240(AX), Z3, K2, K2
+	VPANDQ.BCST   136(AX), Z3, Z24
+	VPCMPEQQ.BCST 144(AX), Z24, K4, K2
+	VPTESTMQ.BCST 232(AX), Z3, K2, K2
 	KORTESTB      K2, K2
-	JEQ           known_bf
+	JEQ           known_bm
 	KMOVB         K2, K3
-	CMPQ          256(AX), $0x02
-	JEQ           up_bd
+	CMPQ          248(AX), $0x02
+	JEQ           up_bk
 	CMPQ          192(AX), $0x00
-	JEQ           ask_be
-	VMOVQ         40(AX), X17
-	VPANDQ.BCST   32(AX), Z3, Z18
-	VPSRLQ        X17, Z18, Z18
-	VPSUBQ.BCST   200(AX), Z18, Z18
-	VPCMPUQ.BCST  $0x01, 208(AX), Z18, K2, K2
+	JEQ           ask_bl
+	VMOVQ         40(AX), X24
+	VPANDQ.BCST   32(AX), Z3, Z25
+	VPSRLQ        X24, Z25, Z25
+	VPSUBQ.BCST   200(AX), Z25, Z25
+	VPCMPUQ.BCST  $0x01, 208(AX), Z25, K2, K2
 	KANDNB        K3, K2, K3
 	KMOVB         K2, K4
-	VPSRLQ        $0x06, Z18, Z17
+	VPSRLQ        $0x06, Z25, Z24
 	MOVQ          192(AX), R9
-	VMOVDQA64     Z18, Z19
-	VPGATHERQQ    (R9)(Z17*8), K4, Z19
-	VPRORVQ       Z18, Z19, Z19
-	VPTESTMQ.BCST one<>+0(SB), Z19, K2, K2
+	VMOVDQA64     Z25, Z26
+	VPGATHERQQ    (R9)(Z24*8), K4, Z26
+	VPRORVQ       Z25, Z26, Z26
+	VPTESTMQ.BCST one<>+0(SB), Z26, K2, K2
 
-up_bd:
+up_bk:
 	VPTESTMQ.BCST 160(AX), Z3, K2, K4
-	VPBROADCASTQ  160(AX), Z17
-	VPBROADCASTQ  168(AX), Z18
-	VPTERNLOGQ    $0xba, Z18, Z17, K4, Z3
+	VPBROADCASTQ  160(AX), Z24
+	VPBROADCASTQ  168(AX), Z25
+	VPTERNLOGQ    $0xba, Z25, Z24, K4, Z3
 	VPORQ.BCST    176(AX), Z3, K2, Z3
-	CMPQ          256(AX), $0x02
-	JEQ           known_bf
+	CMPQ          248(AX), $0x02
+	JEQ           known_bm
 
-ask_be:
+ask_bl:
 	// What is not known stays as it was, and is asked about.
 	VMOVDQA64 Z4, K3, Z3
 	KMOVB     K3, R9
 	SHLL      $0x18, R9
 	ORL       R9, SI
 
-known_bf:
-	VPXORQ      Z4, Z3, Z17
-	VPORQ       Z17, Z0, Z0
+known_bm:
+	VPXORQ      Z4, Z3, Z24
+	VPORQ       Z24, Z0, Z0
 	VPANDQ.BCST 120(AX), Z4, Z4
 	VPORQ.BCST  112(AX), Z4, Z4
-	VPTESTMQ    Z17, Z4, K1, K1
+	VPTESTMQ    Z24, Z4, K1, K1
 	KMOVB       K1, R9
 	SHLL        $0x18, R9
 	ORL         R9, BX
 	TESTL       SI, SI
-	JEQ         nothing_to_ask_bg
+	JEQ         nothing_to_ask_bn
 	MOVQ        r+48(FP), R10
 	MOVQ        $0x00000001, 96(R10)
 	MOVQ        DX, R9
@@ -1259,17 +1709,17 @@ known_bf:
 	// The last lines or nothing into what lies behind the bitmap.
 	ORL SI, (R10)(R9*1)
 
-nothing_to_ask_bg:
-store_aq:
+nothing_to_ask_bn:
+store_ax:
 	VPTESTMQ  Z0, Z0, K1
 	KORTESTB  K1, K1
-	JEQ       stored_ar
-	VMOVDQU64 Z16, (CX)(DX*8)
+	JEQ       stored_ay
+	VMOVDQU64 Z23, (CX)(DX*8)
 	VMOVDQU64 Z1, 64(CX)(DX*8)
 	VMOVDQU64 Z2, 128(CX)(DX*8)
 	VMOVDQU64 Z3, 192(CX)(DX*8)
 	TESTQ     BX, BX
-	JEQ       no_flush_bh
+	JEQ       no_flush_bo
 	TZCNTQ    BX, SI
 	ADDQ      DX, SI
 	CMPQ      SI, R8
@@ -1279,8 +1729,8 @@ store_aq:
 	ADDQ      DX, SI
 	MOVQ      SI, (SP)
 
-no_flush_bh:
-stored_ar:
+no_flush_bo:
+stored_ay:
 	ADDQ      $0x20, DX
 	CMPQ      DX, 16(SP)
 	JGE       edge
@@ -1291,6 +1741,17 @@ stored_ar:
 	VMOVDQU64 128(CX)(DX*8), Z3
 	VMOVDQU64 192(CX)(DX*8), Z4
 	JMP       mixed_group
+
+path:
+	XORQ $0x10, 336(AX)
+	MOVQ 352(AX), BX
+	CMPQ BX, $0x00
+	JEQ  partly_next
+	CMPQ BX, $0x01
+	JEQ  pages_next
+	CMPQ BX, $0x02
+	JEQ  others_next
+	JMP  others_empty_next
 
 edge:
 	CMPQ DX, 8(SP)
@@ -1351,19 +1812,19 @@ edge_line:
 	ADDQ         R10, DI
 	KMOVB        K1, R10
 	CMPL         R9, R10
-	JEQ          pages_bi
+	JEQ          pages_bp
 	VPBROADCASTQ 224(AX), Z2
 	CMPQ         184(AX), $0x00
-	JEQ          pages_bi
+	JEQ          pages_bp
 	XORQ         R9, R9
-	CMPQ         248(AX), $0x00
-	JEQ          no_install_bm
+	CMPQ         240(AX), $0x00
+	JEQ          no_install_bt
 
 	// Put something in the place of empty entries.
 	XORQ         R9, R9
 	VPTESTNMQ    Z2, Z1, K1, K3
 	VMOVDQA64    Z1, Z3
-	VPBROADCASTQ 248(AX), K3, Z3
+	VPBROADCASTQ 240(AX), K3, Z3
 	VPTERNLOGQ   $0xf6, Z3, Z1, Z0
 	VMOVDQA64    Z3, Z1
 	KMOVB        K3, R9
@@ -1371,21 +1832,21 @@ edge_line:
 	SHLQ         $0x20, R10
 	ADDQ         R10, DI
 
-no_install_bm:
+no_install_bt:
 	// Which of the others have a type that can change?
 	MOVQ          184(AX), R10
 	VMOVQ         48(R10), X3
 	VPBROADCASTQ  one<>+0(SB), Z4
-	VPBROADCASTQ  (AX), Z16
+	VPBROADCASTQ  (AX), Z23
 	XORQ          R11, R11
-	VPSRLQ        X3, Z1, Z17
+	VPSRLQ        X3, Z1, Z24
 	VPTESTMQ      Z2, Z1, K1, K1
-	VPTESTNMQ     Z16, Z1, K1, K1
-	VPSLLVQ       Z17, Z4, Z2
+	VPTESTNMQ     Z23, Z1, K1, K1
+	VPSLLVQ       Z24, Z4, Z2
 	VPTESTMQ.BCST (R10), Z2, K1, K1
 	KMOVB         K1, R11
 	ANDNQ         R11, R9, R11
-	JEQ           pages_bi
+	JEQ           pages_bp
 	XORQ          R9, R9
 	XORQ          R12, R12
 	VPSRLQ        X3, Z1, Z2
@@ -1397,21 +1858,21 @@ no_install_bm:
 	ORL           R11, R9
 	VPTESTMQ.BCST sixteen<>+0(SB), Z2, K3
 	VMOVDQA64     Z1, Z3
-	VMOVDQA64     Z2, Z16
-	VMOVDQA64     Z2, Z17
-	VMOVDQU64     80(R10), Z18
-	VPERMI2Q      144(R10), Z18, Z16
-	VMOVDQU64     208(R10), Z18
-	VPERMI2Q      272(R10), Z18, Z17
-	VMOVDQA64     Z17, K3, Z16
-	VMOVDQA64     Z2, Z17
-	VMOVDQA64     Z2, Z18
-	VMOVDQU64     336(R10), Z19
-	VPERMI2Q      400(R10), Z19, Z17
-	VMOVDQU64     464(R10), Z19
-	VPERMI2Q      528(R10), Z19, Z18
-	VMOVDQA64     Z18, K3, Z17
-	VPTERNLOGQ    $0x6a, Z17, Z16, K1, Z3
+	VMOVDQA64     Z2, Z23
+	VMOVDQA64     Z2, Z24
+	VMOVDQU64     80(R10), Z25
+	VPERMI2Q      144(R10), Z25, Z23
+	VMOVDQU64     208(R10), Z25
+	VPERMI2Q      272(R10), Z25, Z24
+	VMOVDQA64     Z24, K3, Z23
+	VMOVDQA64     Z2, Z24
+	VMOVDQA64     Z2, Z25
+	VMOVDQU64     336(R10), Z26
+	VPERMI2Q      400(R10), Z26, Z24
+	VMOVDQU64     464(R10), Z26
+	VPERMI2Q      528(R10), Z26, Z25
+	VMOVDQA64     Z25, K3, Z24
+	VPTERNLOGQ    $0x6a, Z24, Z23, K1, Z3
 	VPSLLVQ       Z2, Z4, Z2
 	VPTESTMQ.BCST 16(R10), Z2, K1, K3
 	VPANDQ.BCST   56(R10), Z1, Z2
@@ -1426,7 +1887,7 @@ no_install_bm:
 	SHLQ          $0x20, R10
 	ADDQ          R10, DI
 	TESTL         R9, R9
-	JEQ           nothing_to_ask_bn
+	JEQ           nothing_to_ask_bu
 	MOVQ          r+48(FP), R11
 	MOVQ          $0x00000001, 96(R11)
 	MOVQ          SI, R10
@@ -1435,10 +1896,10 @@ no_install_bm:
 	// The last lines or nothing into what lies behind the bitmap.
 	ORL R9, (R11)(R10*1)
 
-nothing_to_ask_bn:
-pages_bi:
-	CMPQ       256(AX), $0x00
-	JNE        upgrades_bj
+nothing_to_ask_bu:
+pages_bp:
+	CMPQ       248(AX), $0x00
+	JNE        upgrades_bq
 	XORQ       R9, R9
 	VMOVDQA64  Z1, Z2
 	VPTERNLOGQ $0x6a, Z6, Z5, K2, Z2
@@ -1452,9 +1913,9 @@ pages_bi:
 	VPTERNLOGQ $0x28, Z14, Z15, Z1
 	VPTESTMQ   Z1, Z1, K1, K1
 	KMOVB      K1, R9
-	JMP        store_bk
+	JMP        store_br
 
-upgrades_bj:
+upgrades_bq:
 	XORQ          R10, R10
 	XORQ          R9, R9
 	VMOVDQA64     Z1, Z2
@@ -1466,14 +1927,14 @@ upgrades_bj:
 	VPTERNLOGQ    $0xba, Z12, Z11, K3, Z2
 	VPANDQ.BCST   136(AX), Z2, Z3
 	VPCMPEQQ.BCST 144(AX), Z3, K2, K2
-	VPTESTMQ.BCST 240(AX), Z2, K2, K2
+	VPTESTMQ.BCST 232(AX), Z2, K2, K2
 	KORTESTB      K2, K2
-	JEQ           known_bq
+	JEQ           known_bx
 	KMOVB         K2, K3
-	CMPQ          256(AX), $0x02
-	JEQ           up_bo
+	CMPQ          248(AX), $0x02
+	JEQ           up_bv
 	CMPQ          192(AX), $0x00
-	JEQ           ask_bp
+	JEQ           ask_bw
 	VMOVQ         40(AX), X3
 	VPANDQ.BCST   32(AX), Z2, Z4
 	VPSRLQ        X3, Z4, Z4
@@ -1483,27 +1944,27 @@ upgrades_bj:
 	KMOVB         K2, K4
 	VPSRLQ        $0x06, Z4, Z3
 	MOVQ          192(AX), R11
-	VMOVDQA64     Z4, Z16
-	VPGATHERQQ    (R11)(Z3*8), K4, Z16
-	VPRORVQ       Z4, Z16, Z16
-	VPTESTMQ.BCST one<>+0(SB), Z16, K2, K2
+	VMOVDQA64     Z4, Z23
+	VPGATHERQQ    (R11)(Z3*8), K4, Z23
+	VPRORVQ       Z4, Z23, Z23
+	VPTESTMQ.BCST one<>+0(SB), Z23, K2, K2
 
-up_bo:
+up_bv:
 	VPTESTMQ.BCST 160(AX), Z2, K2, K4
 	VPBROADCASTQ  160(AX), Z3
 	VPBROADCASTQ  168(AX), Z4
 	VPTERNLOGQ    $0xba, Z4, Z3, K4, Z2
 	VPORQ.BCST    176(AX), Z2, K2, Z2
-	CMPQ          256(AX), $0x02
-	JEQ           known_bq
+	CMPQ          248(AX), $0x02
+	JEQ           known_bx
 
-ask_bp:
+ask_bw:
 	// What is not known stays as it was, and is asked about.
 	VMOVDQA64 Z1, K3, Z2
 	KMOVB     K3, R11
 	ORL       R11, R10
 
-known_bq:
+known_bx:
 	VPXORQ      Z1, Z2, Z3
 	VPORQ       Z3, Z0, Z0
 	VPANDQ.BCST 120(AX), Z1, Z1
@@ -1512,7 +1973,7 @@ known_bq:
 	KMOVB       K1, R11
 	ORL         R11, R9
 	TESTL       R10, R10
-	JEQ         nothing_to_ask_br
+	JEQ         nothing_to_ask_by
 	MOVQ        r+48(FP), R12
 	MOVQ        $0x00000001, 96(R12)
 	MOVQ        SI, R11
@@ -1521,14 +1982,14 @@ known_bq:
 	// The last lines or nothing into what lies behind the bitmap.
 	ORL R10, (R12)(R11*1)
 
-nothing_to_ask_br:
-store_bk:
+nothing_to_ask_by:
+store_br:
 	VPTESTMQ  Z0, Z0, K1
 	KORTESTB  K1, K1
-	JEQ       stored_bl
+	JEQ       stored_bs
 	VMOVDQU64 Z2, (CX)(SI*8)
 	TESTQ     R9, R9
-	JEQ       no_flush_bs
+	JEQ       no_flush_bz
 	TZCNTQ    R9, R10
 	ADDQ      SI, R10
 	CMPQ      R10, R8
@@ -1538,8 +1999,8 @@ store_bk:
 	ADDQ      SI, R10
 	MOVQ      R10, (SP)
 
-no_flush_bs:
-stored_bl:
+no_flush_bz:
+stored_bs:
 edge_next:
 	SHRL $0x08, BX
 	ADDQ $0x08, SI
@@ -1610,19 +2071,20 @@ clean:
 	MOVQ    DX, 16(SP)
 	MOVQ    first+8(FP), DX
 	TESTQ   $0x0000001f, DX
-	JEQ     dispatch
+	JEQ     begin
 	ANDQ    $-32, DX
 	JMP     edge_group
 
+begin:
 dispatch:
 	CMPQ         DX, 16(SP)
 	JGE          edge
-	VPBROADCASTQ 232(AX), Y1
-	VPBROADCASTQ 312(AX), Y0
-	VPBROADCASTQ 320(AX), Y2
-	MOVQ         328(AX), R9
-	TESTQ        $0x0000000c, R9
-	JNE          group
+	VPBROADCASTQ 312(AX), Y1
+	VPBROADCASTQ 320(AX), Y0
+	VPBROADCASTQ 328(AX), Y2
+	MOVQ         336(AX), R9
+	TESTQ        $0x0000001c, R9
+	JNE          no_same
 	MOVQ         DX, BX
 
 	// The end of the pairs of groups from pos on.
@@ -1637,13 +2099,13 @@ dispatch:
 same:
 	MOVQ       next+32(FP), R9
 	TESTQ      R9, R9
-	JEQ        no_next_bt
+	JEQ        no_next_ca
 	PREFETCHT1 (R9)(DX*8)
 	PREFETCHT1 64(R9)(DX*8)
 	PREFETCHT1 128(R9)(DX*8)
 	PREFETCHT1 192(R9)(DX*8)
 
-no_next_bt:
+no_next_ca:
 	VMOVDQU    (CX)(DX*8), Y5
 	VMOVDQU    32(CX)(DX*8), Y6
 	VMOVDQU    64(CX)(DX*8), Y7
@@ -1696,13 +2158,13 @@ no_next_bt:
 	ADDQ       $0x20, DX
 	MOVQ       next+32(FP), R9
 	TESTQ      R9, R9
-	JEQ        no_next_bu
+	JEQ        no_next_cb
 	PREFETCHT1 (R9)(DX*8)
 	PREFETCHT1 64(R9)(DX*8)
 	PREFETCHT1 128(R9)(DX*8)
 	PREFETCHT1 192(R9)(DX*8)
 
-no_next_bu:
+no_next_cb:
 	VMOVDQU (CX)(DX*8), Y5
 	VMOVDQU 32(CX)(DX*8), Y6
 	VMOVDQU 64(CX)(DX*8), Y7
@@ -1760,7 +2222,7 @@ no_next_bu:
 unchanged:
 	MOVQ       next+32(FP), R9
 	TESTQ      R9, R9
-	JEQ        no_next_bv
+	JEQ        no_next_cc
 	PREFETCHT1 (R9)(DX*8)
 	PREFETCHT1 64(R9)(DX*8)
 	PREFETCHT1 128(R9)(DX*8)
@@ -1770,7 +2232,7 @@ unchanged:
 	PREFETCHT1 384(R9)(DX*8)
 	PREFETCHT1 448(R9)(DX*8)
 
-no_next_bv:
+no_next_cc:
 	VPXOR  (CX)(DX*8), Y0, Y4
 	VPXOR  32(CX)(DX*8), Y0, Y3
 	VPOR   Y3, Y4, Y4
@@ -1811,33 +2273,528 @@ no_next_bv:
 same_ends:
 	MOVQ    DX, SI
 	SUBQ    BX, SI
-	JEQ     accounted_bw
-	IMULQ   336(AX), SI
+	JEQ     accounted_cd
+	IMULQ   344(AX), SI
 	ADDQ    SI, DI
-	TESTQ   $0x00000002, 328(AX)
-	JEQ     accounted_bw
+	TESTQ   $0x00000002, 336(AX)
+	JEQ     accounted_cd
 	CMPQ    BX, R8
 	CMOVQLT BX, R8
 	LEAQ    -1(DX), SI
 	MOVQ    SI, (SP)
 
-accounted_bw:
+accounted_cd:
 	CMPQ DX, 16(SP)
 	JGE  edge
+	JMP  group
+
+no_same:
+	TESTQ $0x00000010, R9
+	JEQ   group
+	XORQ  $0x10, 336(AX)
+	CMPQ  352(AX), $0x02
+	JEQ   others_next
 
 group:
 	MOVB       $0x00, 42(SP)
 	MOVQ       next+32(FP), BX
 	TESTQ      BX, BX
-	JEQ        no_next_bx
+	JEQ        no_next_ce
 	PREFETCHT1 (BX)(DX*8)
 	PREFETCHT1 64(BX)(DX*8)
 	PREFETCHT1 128(BX)(DX*8)
 	PREFETCHT1 192(BX)(DX*8)
 
-no_next_bx:
+no_next_ce:
+	TESTQ        $0x0000000c, 336(AX)
+	JNE          group_again
+	VPXOR        Y3, Y3, Y3
+	VPXOR        Y4, Y4, Y4
+	VPBROADCASTQ 360(AX), Y5
+	XORQ         BX, BX
+	VMOVDQU      224(CX)(DX*8), Y7
+	VPXOR        Y7, Y0, Y6
+	VPAND        Y1, Y6, Y6
+	VPCMPEQQ     Y4, Y6, Y6
+	VMOVMSKPD    Y6, SI
+	SHLL         $0x04, BX
+	ORL          SI, BX
+	VPANDN       Y7, Y6, Y8
+	VPOR         Y8, Y3, Y3
+	VPAND        Y5, Y6, Y6
+	VPXOR        Y6, Y7, Y7
+	VMOVDQU      192(CX)(DX*8), Y8
+	VPXOR        Y8, Y0, Y6
+	VPAND        Y1, Y6, Y6
+	VPCMPEQQ     Y4, Y6, Y6
+	VMOVMSKPD    Y6, SI
+	SHLL         $0x04, BX
+	ORL          SI, BX
+	VPANDN       Y8, Y6, Y9
+	VPOR         Y9, Y3, Y3
+	VPAND        Y5, Y6, Y6
+	VPXOR        Y6, Y8, Y8
+	VMOVDQU      160(CX)(DX*8), Y9
+	VPXOR        Y9, Y0, Y6
+	VPAND        Y1, Y6, Y6
+	VPCMPEQQ     Y4, Y6, Y6
+	VMOVMSKPD    Y6, SI
+	SHLL         $0x04, BX
+	ORL          SI, BX
+	VPANDN       Y9, Y6, Y10
+	VPOR         Y10, Y3, Y3
+	VPAND        Y5, Y6, Y6
+	VPXOR        Y6, Y9, Y9
+	VMOVDQU      128(CX)(DX*8), Y10
+	VPXOR        Y10, Y0, Y6
+	VPAND        Y1, Y6, Y6
+	VPCMPEQQ     Y4, Y6, Y6
+	VMOVMSKPD    Y6, SI
+	SHLL         $0x04, BX
+	ORL          SI, BX
+	VPANDN       Y10, Y6, Y11
+	VPOR         Y11, Y3, Y3
+	VPAND        Y5, Y6, Y6
+	VPXOR        Y6, Y10, Y10
+	VMOVDQU      96(CX)(DX*8), Y11
+	VPXOR        Y11, Y0, Y6
+	VPAND        Y1, Y6, Y6
+	VPCMPEQQ     Y4, Y6, Y6
+	VMOVMSKPD    Y6, SI
+	SHLL         $0x04, BX
+	ORL          SI, BX
+	VPANDN       Y11, Y6, Y12
+	VPOR         Y12, Y3, Y3
+	VPAND        Y5, Y6, Y6
+	VPXOR        Y6, Y11, Y11
+	VMOVDQU      64(CX)(DX*8), Y12
+	VPXOR        Y12, Y0, Y6
+	VPAND        Y1, Y6, Y6
+	VPCMPEQQ     Y4, Y6, Y6
+	VMOVMSKPD    Y6, SI
+	SHLL         $0x04, BX
+	ORL          SI, BX
+	VPANDN       Y12, Y6, Y13
+	VPOR         Y13, Y3, Y3
+	VPAND        Y5, Y6, Y6
+	VPXOR        Y6, Y12, Y12
+	VMOVDQU      32(CX)(DX*8), Y13
+	VPXOR        Y13, Y0, Y6
+	VPAND        Y1, Y6, Y6
+	VPCMPEQQ     Y4, Y6, Y6
+	VMOVMSKPD    Y6, SI
+	SHLL         $0x04, BX
+	ORL          SI, BX
+	VPANDN       Y13, Y6, Y14
+	VPOR         Y14, Y3, Y3
+	VPAND        Y5, Y6, Y6
+	VPXOR        Y6, Y13, Y13
+	VMOVDQU      (CX)(DX*8), Y14
+	VPXOR        Y14, Y0, Y6
+	VPAND        Y1, Y6, Y6
+	VPCMPEQQ     Y4, Y6, Y6
+	VMOVMSKPD    Y6, SI
+	SHLL         $0x04, BX
+	ORL          SI, BX
+	VPANDN       Y14, Y6, Y4
+	VPOR         Y4, Y3, Y3
+	VPAND        Y5, Y6, Y6
+	VPXOR        Y6, Y14, Y14
+
+	// No page, and if one is loud, so are all of them together?
+	VPBROADCASTQ top<>+0(SB), Y4
+	VPBROADCASTQ (AX), Y5
+	VPTEST       Y5, Y3
+	JNE          group_again
+	VPBROADCASTQ 256(AX), Y5
+	VPXOR        Y4, Y3, Y3
+	VPXOR        Y4, Y5, Y5
+	VPCMPGTQ     Y3, Y5, Y4
+	VPCMPEQQ     Y3, Y3, Y3
+	VPTEST       Y3, Y4
+	JCC          others
+	MOVQ         336(AX), SI
+	MOVB         $0x01, 41(SP)
+	POPCNTQ      BX, R9
+	JEQ          pages_stored
+	IMULQ        344(AX), R9
+	ADDQ         R9, DI
+	TESTQ        $0x00000001, SI
+	JEQ          pages_stored
+	VMOVDQU      Y14, (CX)(DX*8)
+	VMOVDQU      Y13, 32(CX)(DX*8)
+	VMOVDQU      Y12, 64(CX)(DX*8)
+	VMOVDQU      Y11, 96(CX)(DX*8)
+	VMOVDQU      Y10, 128(CX)(DX*8)
+	VMOVDQU      Y9, 160(CX)(DX*8)
+	VMOVDQU      Y8, 192(CX)(DX*8)
+	VMOVDQU      Y7, 224(CX)(DX*8)
+	TESTQ        $0x00000002, SI
+	JEQ          pages_stored
+	TESTQ        BX, BX
+	JEQ          no_flush_cf
+	TZCNTQ       BX, SI
+	ADDQ         DX, SI
+	CMPQ         SI, R8
+	CMOVQLT      SI, R8
+	LZCNTQ       BX, SI
+	XORQ         $0x3f, SI
+	ADDQ         DX, SI
+	MOVQ         SI, (SP)
+
+no_flush_cf:
+pages_stored:
+	ADDQ $0x20, DX
+	CMPQ DX, 16(SP)
+	JGE  pages_end
+	CMPL BX, $-1
+	JEQ  dispatch
+	JMP  group
+
+pages_end:
+	CMPL BX, $-1
+	JEQ  edge
+	ORQ  $0x10, 336(AX)
+	MOVQ $0x00000001, 352(AX)
+	JMP  edge
+
+others_next:
+	MOVQ       next+32(FP), BX
+	TESTQ      BX, BX
+	JEQ        no_next_cg
+	PREFETCHT1 (BX)(DX*8)
+	PREFETCHT1 64(BX)(DX*8)
+	PREFETCHT1 128(BX)(DX*8)
+	PREFETCHT1 192(BX)(DX*8)
+
+no_next_cg:
+others:
+	CMPQ         240(AX), $0x00
+	JNE          group_again
+	CMPB         45(SP), $0x00
+	JNE          group_again
+	VPXOR        Y3, Y3, Y3
+	VPXOR        Y4, Y4, Y4
+	XORQ         BX, BX
+	XORQ         SI, SI
+	VMOVDQU      224(CX)(DX*8), Y6
+	VPXOR        Y6, Y0, Y5
+	VPAND        Y1, Y5, Y5
+	VPCMPEQQ     Y4, Y5, Y5
+	VMOVMSKPD    Y5, R9
+	SHLL         $0x04, BX
+	ORL          R9, BX
+	VPBROADCASTQ 392(AX), Y7
+	VPBROADCASTQ 400(AX), Y8
+	VPXOR        Y6, Y7, Y7
+	VPAND        Y8, Y7, Y7
+	VPCMPEQQ     Y4, Y7, Y7
+	VPANDN       Y7, Y5, Y7
+	VMOVMSKPD    Y7, R9
+	SHLL         $0x04, SI
+	ORL          R9, SI
+	VPOR         Y5, Y7, Y8
+	VPANDN       Y6, Y8, Y8
+	VPOR         Y8, Y3, Y3
+	VPBROADCASTQ 360(AX), Y8
+	VPAND        Y8, Y5, Y5
+	VPBROADCASTQ 408(AX), Y8
+	VPAND        Y8, Y7, Y7
+	VPOR         Y7, Y5, Y5
+	VPXOR        Y5, Y6, Y6
+	VMOVDQU      192(CX)(DX*8), Y7
+	VPXOR        Y7, Y0, Y5
+	VPAND        Y1, Y5, Y5
+	VPCMPEQQ     Y4, Y5, Y5
+	VMOVMSKPD    Y5, R9
+	SHLL         $0x04, BX
+	ORL          R9, BX
+	VPBROADCASTQ 392(AX), Y8
+	VPBROADCASTQ 400(AX), Y9
+	VPXOR        Y7, Y8, Y8
+	VPAND        Y9, Y8, Y8
+	VPCMPEQQ     Y4, Y8, Y8
+	VPANDN       Y8, Y5, Y8
+	VMOVMSKPD    Y8, R9
+	SHLL         $0x04, SI
+	ORL          R9, SI
+	VPOR         Y5, Y8, Y9
+	VPANDN       Y7, Y9, Y9
+	VPOR         Y9, Y3, Y3
+	VPBROADCASTQ 360(AX), Y9
+	VPAND        Y9, Y5, Y5
+	VPBROADCASTQ 408(AX), Y9
+	VPAND        Y9, Y8, Y8
+	VPOR         Y8, Y5, Y5
+	VPXOR        Y5, Y7, Y7
+	VMOVDQU      160(CX)(DX*8), Y8
+	VPXOR        Y8, Y0, Y5
+	VPAND        Y1, Y5, Y5
+	VPCMPEQQ     Y4, Y5, Y5
+	VMOVMSKPD    Y5, R9
+	SHLL         $0x04, BX
+	ORL          R9, BX
+	VPBROADCASTQ 392(AX), Y9
+	VPBROADCASTQ 400(AX), Y10
+	VPXOR        Y8, Y9, Y9
+	VPAND        Y10, Y9, Y9
+	VPCMPEQQ     Y4, Y9, Y9
+	VPANDN       Y9, Y5, Y9
+	VMOVMSKPD    Y9, R9
+	SHLL         $0x04, SI
+	ORL          R9, SI
+	VPOR         Y5, Y9, Y10
+	VPANDN       Y8, Y10, Y10
+	VPOR         Y10, Y3, Y3
+	VPBROADCASTQ 360(AX), Y10
+	VPAND        Y10, Y5, Y5
+	VPBROADCASTQ 408(AX), Y10
+	VPAND        Y10, Y9, Y9
+	VPOR         Y9, Y5, Y5
+	VPXOR        Y5, Y8, Y8
+	VMOVDQU      128(CX)(DX*8), Y9
+	VPXOR        Y9, Y0, Y5
+	VPAND        Y1, Y5, Y5
+	VPCMPEQQ     Y4, Y5, Y5
+	VMOVMSKPD    Y5, R9
+	SHLL         $0x04, BX
+	ORL          R9, BX
+	VPBROADCASTQ 392(AX), Y10
+	VPBROADCASTQ 400(AX), Y11
+	VPXOR        Y9, Y10, Y10
+	VPAND        Y11, Y10, Y10
+	VPCMPEQQ     Y4, Y10, Y10
+	VPANDN       Y10, Y5, Y10
+	VMOVMSKPD    Y10, R9
+	SHLL         $0x04, SI
+	ORL          R9, SI
+	VPOR         Y5, Y10, Y11
+	VPANDN       Y9, Y11, Y11
+	VPOR         Y11, Y3, Y3
+	VPBROADCASTQ 360(AX), Y11
+	VPAND        Y11, Y5, Y5
+	VPBROADCASTQ 408(AX), Y11
+	VPAND        Y11, Y10, Y10
+	VPOR         Y10, Y5, Y5
+	VPXOR        Y5, Y9, Y9
+	VMOVDQU      96(CX)(DX*8), Y10
+	VPXOR        Y10, Y0, Y5
+	VPAND        Y1, Y5, Y5
+	VPCMPEQQ     Y4, Y5, Y5
+	VMOVMSKPD    Y5, R9
+	SHLL         $0x04, BX
+	ORL          R9, BX
+	VPBROADCASTQ 392(AX), Y11
+	VPBROADCASTQ 400(AX), Y12
+	VPXOR        Y10, Y11, Y11
+	VPAND        Y12, Y11, Y11
+	VPCMPEQQ     Y4, Y11, Y11
+	VPANDN       Y11, Y5, Y11
+	VMOVMSKPD    Y11, R9
+	SHLL         $0x04, SI
+	ORL          R9, SI
+	VPOR         Y5, Y11, Y12
+	VPANDN       Y10, Y12, Y12
+	VPOR         Y12, Y3, Y3
+	VPBROADCASTQ 360(AX), Y12
+	VPAND        Y12, Y5, Y5
+	VPBROADCASTQ 408(AX), Y12
+	VPAND        Y12, Y11, Y11
+	VPOR         Y11, Y5, Y5
+	VPXOR        Y5, Y10, Y10
+	VMOVDQU      64(CX)(DX*8), Y11
+	VPXOR        Y11, Y0, Y5
+	VPAND        Y1, Y5, Y5
+	VPCMPEQQ     Y4, Y5, Y5
+	VMOVMSKPD    Y5, R9
+	SHLL         $0x04, BX
+	ORL          R9, BX
+	VPBROADCASTQ 392(AX), Y12
+	VPBROADCASTQ 400(AX), Y13
+	VPXOR        Y11, Y12, Y12
+	VPAND        Y13, Y12, Y12
+	VPCMPEQQ     Y4, Y12, Y12
+	VPANDN       Y12, Y5, Y12
+	VMOVMSKPD    Y12, R9
+	SHLL         $0x04, SI
+	ORL          R9, SI
+	VPOR         Y5, Y12, Y13
+	VPANDN       Y11, Y13, Y13
+	VPOR         Y13, Y3, Y3
+	VPBROADCASTQ 360(AX), Y13
+	VPAND        Y13, Y5, Y5
+	VPBROADCASTQ 408(AX), Y13
+	VPAND        Y13, Y12, Y12
+	VPOR         Y12, Y5, Y5
+	VPXOR        Y5, Y11, Y11
+	VMOVDQU      32(CX)(DX*8), Y12
+	VPXOR        Y12, Y0, Y5
+	VPAND        Y1, Y5, Y5
+	VPCMPEQQ     Y4, Y5, Y5
+	VMOVMSKPD    Y5, R9
+	SHLL         $0x04, BX
+	ORL          R9, BX
+	VPBROADCASTQ 392(AX), Y13
+	VPBROADCASTQ 400(AX), Y14
+	VPXOR        Y12, Y13, Y13
+	VPAND        Y14, Y13, Y13
+	VPCMPEQQ     Y4, Y13, Y13
+	VPANDN       Y13, Y5, Y13
+	VMOVMSKPD    Y13, R9
+	SHLL         $0x04, SI
+	ORL          R9, SI
+	VPOR         Y5, Y13, Y14
+	VPANDN       Y12, Y14, Y14
+	VPOR         Y14, Y3, Y3
+	VPBROADCASTQ 360(AX), Y14
+	VPAND        Y14, Y5, Y5
+	VPBROADCASTQ 408(AX), Y14
+	VPAND        Y14, Y13, Y13
+	VPOR         Y13, Y5, Y5
+	VPXOR        Y5, Y12, Y12
+	VMOVDQU      (CX)(DX*8), Y13
+	VPXOR        Y13, Y0, Y5
+	VPAND        Y1, Y5, Y5
+	VPCMPEQQ     Y4, Y5, Y5
+	VMOVMSKPD    Y5, R9
+	SHLL         $0x04, BX
+	ORL          R9, BX
+	VPBROADCASTQ 392(AX), Y14
+	VPBROADCASTQ 400(AX), Y15
+	VPXOR        Y13, Y14, Y14
+	VPAND        Y15, Y14, Y14
+	VPCMPEQQ     Y4, Y14, Y14
+	VPANDN       Y14, Y5, Y14
+	VMOVMSKPD    Y14, R9
+	SHLL         $0x04, SI
+	ORL          R9, SI
+	VPOR         Y5, Y14, Y15
+	VPANDN       Y13, Y15, Y15
+	VPOR         Y15, Y3, Y3
+	VPBROADCASTQ 360(AX), Y15
+	VPAND        Y15, Y5, Y5
+	VPBROADCASTQ 408(AX), Y15
+	VPAND        Y15, Y14, Y14
+	VPOR         Y14, Y5, Y5
+	VPXOR        Y5, Y13, Y13
+	VPBROADCASTQ (AX), Y4
+	VPTEST       Y4, Y3
+	JNE          group_again
+	VPBROADCASTQ 224(AX), Y4
+	VPTEST       Y4, Y3
+	JNE          unlike
+	MOVQ         336(AX), R9
+	MOVB         $0x01, 41(SP)
+	POPCNTQ      SI, SI
+	IMULQ        416(AX), SI
+	SHLQ         $0x20, SI
+	ADDQ         SI, DI
+	ORQ          416(AX), R9
+	POPCNTQ      BX, SI
+	IMULQ        344(AX), SI
+	ADDQ         SI, DI
+	TESTQ        $0x00000001, R9
+	JEQ          others_stored
+	VMOVDQU      Y13, (CX)(DX*8)
+	VMOVDQU      Y12, 32(CX)(DX*8)
+	VMOVDQU      Y11, 64(CX)(DX*8)
+	VMOVDQU      Y10, 96(CX)(DX*8)
+	VMOVDQU      Y9, 128(CX)(DX*8)
+	VMOVDQU      Y8, 160(CX)(DX*8)
+	VMOVDQU      Y7, 192(CX)(DX*8)
+	VMOVDQU      Y6, 224(CX)(DX*8)
+	TESTQ        $0x00000002, R9
+	JEQ          others_stored
+	TESTQ        BX, BX
+	JEQ          no_flush_ch
+	TZCNTQ       BX, SI
+	ADDQ         DX, SI
+	CMPQ         SI, R8
+	CMOVQLT      SI, R8
+	LZCNTQ       BX, SI
+	XORQ         $0x3f, SI
+	ADDQ         DX, SI
+	MOVQ         SI, (SP)
+
+no_flush_ch:
+others_stored:
+	ADDQ $0x20, DX
+	CMPQ DX, 16(SP)
+	JGE  others_end
+	CMPL BX, $-1
+	JEQ  dispatch
+	JMP  others_next
+
+others_end:
+	CMPL BX, $-1
+	JEQ  edge
+	ORQ  $0x10, 336(AX)
+	MOVQ $0x00000002, 352(AX)
+	JMP  edge
+
+	// Make a kind of the first entry that is neither page nor empty, if it is not of the kind that was known.
+unlike:
+	LEAQ -1(DX), SI
+
+unlike_next:
+	INCQ  SI
+	MOVQ  (CX)(SI*8), BX
+	TESTQ BX, (AX)
+	JNE   unlike_next
+	TESTQ BX, 224(AX)
+	JEQ   unlike_next
+	MOVQ  BX, SI
+	XORQ  392(AX), SI
+	TESTQ SI, 400(AX)
+	JEQ   unlike_each_other
+	MOVQ  184(AX), SI
+	MOVQ  48(SI), R10
+	MOVQ  $-1, R11
+	SHLXQ R10, R11, R11
+	SHRXQ R10, BX, R9
+
+	// Half the type's lowest bit is the highest one of what empty entries lack and others mostly have.
+	MOVQ  R11, R10
+	SHRQ  $0x01, R10
+	ORQ   R10, R11
+	ORQ   (AX), R11
+	MOVQ  $-1, R10
+	MOVQ  R10, 400(AX)
+	MOVQ  $0x00000000, 392(AX)
+	MOVQ  8(SI), R10
+	BTQ   R9, R10
+	JCS   unlike_each_other
+	MOVQ  16(SI), R10
+	BTQ   R9, R10
+	JCS   unlike_each_other
+	MOVQ  80(SI)(R9*8), R10
+	MOVQ  R10, 408(AX)
+	NOTQ  R10
+	ORQ   R10, R11
+	MOVQ  408(AX), R10
+	ANDQ  BX, R10
+	XORQ  336(SI)(R9*8), R10
+	XORQ  BX, R10
+	MOVQ  R10, 408(AX)
+	XORQ  R9, R9
+	TESTQ R10, R10
+	SETNE R9
+	MOVQ  R9, 416(AX)
+
+	// An empty entry must not be of the kind.
+	MOVQ  R11, R10
+	ANDQ  224(AX), R10
+	TESTQ BX, R10
+	JEQ   unlike_each_other
+	MOVQ  BX, 392(AX)
+	MOVQ  R11, 400(AX)
+	JMP   others
+
+unlike_each_other:
+	MOVB $0x01, 45(SP)
+
 group_again:
-	MOVQ   328(AX), SI
+	MOVQ   336(AX), SI
 	MOVQ   $0xffffffff, BX
 	TESTQ  $0x00000008, SI
 	JNE    foreign
@@ -1946,7 +2903,7 @@ partly:
 	JNE          partly_others
 
 partly_install:
-	CMPQ  248(AX), $0x00
+	CMPQ  240(AX), $0x00
 	JEQ   partly_change
 	TESTQ BX, BX
 	JNE   mixed
@@ -1954,9 +2911,9 @@ partly_install:
 partly_change:
 	MOVB      $0x01, 41(SP)
 	POPCNTQ   R9, SI
-	IMULQ     336(AX), SI
+	IMULQ     344(AX), SI
 	ADDQ      SI, DI
-	MOVQ      328(AX), SI
+	MOVQ      336(AX), SI
 	TESTQ     $0x00000001, SI
 	JEQ       partly_stored
 	VMOVDQU   (CX)(DX*8), Y3
@@ -2026,7 +2983,7 @@ partly_change:
 	TESTQ     $0x00000002, SI
 	JEQ       partly_stored
 	TESTQ     R9, R9
-	JEQ       no_flush_by
+	JEQ       no_flush_ci
 	TZCNTQ    R9, SI
 	ADDQ      DX, SI
 	CMPQ      SI, R8
@@ -2036,34 +2993,34 @@ partly_change:
 	ADDQ      DX, SI
 	MOVQ      SI, (SP)
 
-no_flush_by:
+no_flush_ci:
 partly_stored:
 	MOVQ  32(SP), SI
 	TESTQ SI, SI
-	JEQ   others_done_bz
+	JEQ   others_done_cj
 	MOVQ  184(AX), R9
 
-other_ca:
+other_ck:
 	TZCNTQ SI, R10
 	BTRQ   R10, SI
 	ADDQ   DX, R10
 	MOVQ   (CX)(R10*8), R11
 	TESTQ  R11, 224(AX)
-	JNE    full_cb
-	MOVQ   248(AX), R13
-	JMP    put_cd
+	JNE    full_cl
+	MOVQ   240(AX), R13
+	JMP    put_cn
 
-full_cb:
+full_cl:
 	MOVQ  48(R9), R13
 	SHRXQ R13, R11, R12
 	MOVQ  8(R9), R13
 	BTQ   R12, R13
-	JCC   not_asked_cf
+	JCC   not_asked_cp
 	SUBQ  DX, R10
 	MOVQ  $0x00000001, R13
 	SHLXQ R10, R13, R13
 	TESTL R13, R13
-	JEQ   nothing_to_ask_cg
+	JEQ   nothing_to_ask_cq
 	MOVQ  r+48(FP), R11
 	MOVQ  $0x00000001, 96(R11)
 	MOVQ  DX, R10
@@ -2072,38 +3029,38 @@ full_cb:
 	// The last lines or nothing into what lies behind the bitmap.
 	ORL R13, (R11)(R10*1)
 
-nothing_to_ask_cg:
-	JMP last_other_ce
+nothing_to_ask_cq:
+	JMP last_other_co
 
-not_asked_cf:
+not_asked_cp:
 	MOVQ 16(R9), R13
 	BTQ  R12, R13
-	JCC  keep_cc
+	JCC  keep_cm
 	MOVQ 56(R9), R13
 	ANDQ R11, R13
 	CMPQ R13, 64(R9)
-	JNE  keep_cc
+	JNE  keep_cm
 	XORQ R13, R13
-	JMP  put_cd
+	JMP  put_cn
 
-keep_cc:
+keep_cm:
 	MOVQ R11, R13
 	ANDQ 80(R9)(R12*8), R13
 	XORQ 336(R9)(R12*8), R13
 	CMPQ R13, R11
-	JEQ  last_other_ce
+	JEQ  last_other_co
 
-put_cd:
+put_cn:
 	MOVQ R13, (CX)(R10*8)
 	MOVQ $0x00000001, R13
 	SHLQ $0x20, R13
 	ADDQ R13, DI
 
-last_other_ce:
+last_other_co:
 	TESTQ SI, SI
-	JNE   other_ca
+	JNE   other_ck
 
-others_done_bz:
+others_done_cj:
 	ADDQ  $0x20, DX
 	CMPQ  DX, 16(SP)
 	JGE   edge
@@ -2267,10 +3224,10 @@ foreign_next:
 	MOVB    $0x01, 42(SP)
 	XORQ    BX, BX
 	MOVQ    SI, R9
-	MOVQ    BX, 336(AX)
+	MOVQ    BX, 344(AX)
 	TESTQ   SI, 8(AX)
 	JEQ     accept
-	MOVQ    $0x00000001, 336(AX)
+	MOVQ    $0x00000001, 344(AX)
 	MOVQ    SI, R9
 	ANDQ    48(AX), R9
 	XORQ    216(AX), R9
@@ -2285,15 +3242,15 @@ foreign_next:
 	ANDQ    SI, BX
 	CMPQ    BX, 88(AX)
 	CMOVQEQ R10, R9
-	CMPQ    256(AX), $0x00
+	CMPQ    248(AX), $0x00
 	JEQ     verdict
 	MOVQ    136(AX), BX
 	ANDQ    R9, BX
 	CMPQ    BX, 144(AX)
 	JNE     verdict
-	TESTQ   R9, 240(AX)
+	TESTQ   R9, 232(AX)
 	JEQ     verdict
-	CMPQ    256(AX), $0x02
+	CMPQ    248(AX), $0x02
 	JEQ     upgrade
 
 	// If only the caller knows, there is no class.
@@ -2305,15 +3262,15 @@ foreign_next:
 	MOVQ  R9, R10
 	MOVQ  160(AX), BX
 	TESTQ R10, BX
-	JEQ   upgraded_ch
+	JEQ   upgraded_cr
 	ANDNQ R10, BX, R10
 	ORQ   168(AX), R10
 
-upgraded_ch:
+upgraded_cr:
 	ORQ   176(AX), R10
 	MOVQ  R10, BX
 	XORQ  R9, BX
-	MOVQ  BX, 344(AX)
+	MOVQ  BX, 368(AX)
 	XORQ  BX, BX
 	MOVQ  R9, R11
 	XORQ  SI, R11
@@ -2322,13 +3279,13 @@ upgraded_ch:
 	ANDQ  SI, R12
 	ORQ   112(AX), R12
 	TESTQ R11, R12
-	JEQ   quiet_ci
+	JEQ   quiet_cs
 	TESTQ SI, 24(AX)
-	JEQ   quiet_ci
+	JEQ   quiet_cs
 	ORQ   $0x02, BX
 
-quiet_ci:
-	MOVQ  BX, 352(AX)
+quiet_cs:
+	MOVQ  BX, 376(AX)
 	XORQ  BX, BX
 	XORQ  SI, R10
 	SETNE BL
@@ -2336,24 +3293,24 @@ quiet_ci:
 	ANDQ  SI, R11
 	ORQ   112(AX), R11
 	TESTQ R10, R11
-	JEQ   quiet_cj
+	JEQ   quiet_ct
 	TESTQ SI, 24(AX)
-	JEQ   quiet_cj
+	JEQ   quiet_ct
 	ORQ   $0x02, BX
 
-quiet_cj:
-	MOVQ BX, 360(AX)
+quiet_ct:
+	MOVQ BX, 384(AX)
 	MOVQ $0x00000004, BX
 	JMP  accept
 
 upgrade:
 	MOVQ  160(AX), BX
 	TESTQ R9, BX
-	JEQ   upgraded_ck
+	JEQ   upgraded_cu
 	ANDNQ R9, BX, R9
 	ORQ   168(AX), R9
 
-upgraded_ck:
+upgraded_cu:
 	ORQ 176(AX), R9
 
 verdict:
@@ -2365,23 +3322,26 @@ verdict:
 	ANDQ  SI, R11
 	ORQ   112(AX), R11
 	TESTQ R10, R11
-	JEQ   quiet_cl
+	JEQ   quiet_cv
 	TESTQ SI, 24(AX)
-	JEQ   quiet_cl
+	JEQ   quiet_cv
 	ORQ   $0x02, BX
 
-quiet_cl:
+quiet_cv:
 accept:
-	MOVQ         BX, 328(AX)
-	MOVQ         SI, 312(AX)
-	MOVQ         232(AX), BX
+	MOVQ         BX, 336(AX)
+	MOVQ         SI, 320(AX)
+	MOVQ         SI, BX
+	XORQ         R9, BX
+	MOVQ         BX, 360(AX)
+	MOVQ         312(AX), BX
 	ANDNQ        SI, BX, SI
 	XORQ         SI, R9
-	MOVQ         R9, 320(AX)
-	VPBROADCASTQ 232(AX), Y1
-	VPBROADCASTQ 312(AX), Y0
-	VPBROADCASTQ 320(AX), Y2
-	TESTQ        $0x00000008, 328(AX)
+	MOVQ         R9, 328(AX)
+	VPBROADCASTQ 312(AX), Y1
+	VPBROADCASTQ 320(AX), Y0
+	VPBROADCASTQ 328(AX), Y2
+	TESTQ        $0x00000008, 336(AX)
 	JEQ          group_again
 
 in_vain:
@@ -2390,9 +3350,9 @@ in_vain:
 
 frames:
 	MOVQ  (CX)(DX*8), BX
-	MOVQ  232(AX), SI
+	MOVQ  312(AX), SI
 	ANDNQ BX, SI, BX
-	XORQ  320(AX), BX
+	XORQ  328(AX), BX
 	ANDQ  32(AX), BX
 	MOVQ  40(AX), SI
 	SHRXQ SI, BX, BX
@@ -2484,17 +3444,17 @@ frames:
 
 frames_change:
 	ADDQ         $0x20, DI
-	MOVQ         352(AX), BX
+	MOVQ         376(AX), BX
 	ANDQ         $0x01, BX
 	NEGQ         BX
-	MOVQ         360(AX), R9
+	MOVQ         384(AX), R9
 	ANDQ         $0x01, R9
 	NEGQ         R9
 	ANDQ         SI, R9
 	ANDNQ        BX, SI, BX
 	ORL          BX, R9
 	JEQ          frames_next
-	VPBROADCASTQ 344(AX), Y0
+	VPBROADCASTQ 368(AX), Y0
 	VPMOVZXBQ    lanes<>+0(SB), Y3
 	VMOVQ        SI, X4
 	VPBROADCASTQ X4, Y4
@@ -2561,11 +3521,11 @@ frames_change:
 	VPAND        Y0, Y2, Y2
 	VPXOR        Y2, Y1, Y1
 	VMOVDQU      Y1, 224(CX)(DX*8)
-	MOVQ         352(AX), BX
+	MOVQ         376(AX), BX
 	SHRQ         $0x01, BX
 	ANDQ         $0x01, BX
 	NEGQ         BX
-	MOVQ         360(AX), R9
+	MOVQ         384(AX), R9
 	SHRQ         $0x01, R9
 	ANDQ         $0x01, R9
 	NEGQ         R9
@@ -2573,7 +3533,7 @@ frames_change:
 	ANDNQ        BX, SI, BX
 	ORL          BX, R9
 	TESTQ        R9, R9
-	JEQ          no_flush_cm
+	JEQ          no_flush_cw
 	TZCNTQ       R9, BX
 	ADDQ         DX, BX
 	CMPQ         BX, R8
@@ -2583,7 +3543,7 @@ frames_change:
 	ADDQ         DX, BX
 	MOVQ         BX, (SP)
 
-no_flush_cm:
+no_flush_cw:
 frames_next:
 	ADDQ $0x20, DX
 	JMP  dispatch
@@ -2596,9 +3556,9 @@ frames_random:
 frames_bit:
 	LEAQ  (DX)(R11*1), BX
 	MOVQ  -8(CX)(BX*8), BX
-	MOVQ  232(AX), R9
+	MOVQ  312(AX), R9
 	ANDNQ BX, R9, BX
-	XORQ  320(AX), BX
+	XORQ  328(AX), BX
 	ANDQ  32(AX), BX
 	MOVQ  40(AX), R9
 	SHRXQ R9, BX, BX
@@ -2613,9 +3573,9 @@ frames_bit:
 	ADCQ  SI, SI
 	LEAQ  (DX)(R11*1), BX
 	MOVQ  -16(CX)(BX*8), BX
-	MOVQ  232(AX), R9
+	MOVQ  312(AX), R9
 	ANDNQ BX, R9, BX
-	XORQ  320(AX), BX
+	XORQ  328(AX), BX
 	ANDQ  32(AX), BX
 	MOVQ  40(AX), R9
 	SHRXQ R9, BX, BX
@@ -2630,9 +3590,9 @@ frames_bit:
 	ADCQ  SI, SI
 	LEAQ  (DX)(R11*1), BX
 	MOVQ  -24(CX)(BX*8), BX
-	MOVQ  232(AX), R9
+	MOVQ  312(AX), R9
 	ANDNQ BX, R9, BX
-	XORQ  320(AX), BX
+	XORQ  328(AX), BX
 	ANDQ  32(AX), BX
 	MOVQ  40(AX), R9
 	SHRXQ R9, BX, BX
@@ -2647,9 +3607,9 @@ frames_bit:
 	ADCQ  SI, SI
 	LEAQ  (DX)(R11*1), BX
 	MOVQ  -32(CX)(BX*8), BX
-	MOVQ  232(AX), R9
+	MOVQ  312(AX), R9
 	ANDNQ BX, R9, BX
-	XORQ  320(AX), BX
+	XORQ  328(AX), BX
 	ANDQ  32(AX), BX
 	MOVQ  40(AX), R9
 	SHRXQ R9, BX, BX
@@ -2676,13 +3636,13 @@ mixed:
 mixed_group:
 	MOVQ       next+32(FP), BX
 	TESTQ      BX, BX
-	JEQ        no_next_cn
+	JEQ        no_next_cx
 	PREFETCHT1 (BX)(DX*8)
 	PREFETCHT1 64(BX)(DX*8)
 	PREFETCHT1 128(BX)(DX*8)
 	PREFETCHT1 192(BX)(DX*8)
 
-no_next_cn:
+no_next_cx:
 	MOVQ DX, BX
 	LEAQ 32(DX), SI
 	MOVQ SI, 24(SP)
@@ -2694,7 +3654,7 @@ mixed_line:
 	VMOVDQU 32(CX)(BX*8), Y1
 	XORQ    R10, R10
 	CMPQ    184(AX), $0x00
-	JEQ     no_others_cr
+	JEQ     no_others_db
 	MOVQ    184(AX), R10
 
 	// Which entries that are no pages have a type that can change?
@@ -2729,8 +3689,8 @@ mixed_line:
 	VMOVMSKPD    Y3, R11
 	SHLL         $0x04, R11
 	ORL          R11, R10
-	CMPQ         248(AX), $0x00
-	JEQ          no_install_cs
+	CMPQ         240(AX), $0x00
+	JEQ          no_install_dc
 	XORQ         R11, R11
 	VMOVMSKPD    Y5, R11
 	VMOVMSKPD    Y6, R12
@@ -2738,8 +3698,8 @@ mixed_line:
 	ORL          R12, R11
 	ORQ          R11, R10
 
-no_install_cs:
-no_others_cr:
+no_install_dc:
+no_others_db:
 	MOVQ R10, 32(SP)
 
 	// Skip what is no page to be changed.
@@ -2794,17 +3754,17 @@ no_others_cr:
 	VPOR         Y11, Y2, Y2
 	VPAND        Y12, Y10, Y11
 	VPOR         Y11, Y3, Y3
-	CMPQ         256(AX), $0x00
-	JNE          upgrade_co
+	CMPQ         248(AX), $0x00
+	JNE          upgrade_cy
 
-merge_cp:
+merge_cz:
 	VPBLENDVB Y4, Y0, Y2, Y2
 	VPXOR     Y2, Y0, Y4
 	VPBLENDVB Y5, Y1, Y3, Y3
 	VPXOR     Y3, Y1, Y5
 	VPOR      Y4, Y5, Y9
 	VPTEST    Y9, Y9
-	JEQ       stored_cq
+	JEQ       stored_da
 	VMOVDQU   Y2, (CX)(BX*8)
 	VMOVDQU   Y3, 32(CX)(BX*8)
 
@@ -2829,15 +3789,15 @@ merge_cp:
 	ORL          R11, R10
 	ORQ          R10, SI
 
-stored_cq:
+stored_da:
 	TESTQ R9, R9
-	JEQ   no_candidates_ct
+	JEQ   no_candidates_dd
 
-candidate_cu:
+candidate_de:
 	TZCNTQ  R9, R10
 	BTRQ    R10, R9
 	CMPQ    192(AX), $0x00
-	JEQ     ask_cv
+	JEQ     ask_df
 	ADDQ    BX, R10
 	MOVQ    (CX)(R10*8), R11
 	SUBQ    BX, R10
@@ -2861,25 +3821,25 @@ candidate_cu:
 	SHRXQ   R13, R14, R14
 	SUBQ    200(AX), R14
 	CMPQ    R14, 208(AX)
-	JAE     ask_cv
+	JAE     ask_df
 	MOVQ    R14, R15
 	SHRQ    $0x06, R15
 	MOVQ    192(AX), R13
 	MOVQ    (R13)(R15*8), R15
 	BTQ     R14, R15
-	JCC     write_cw
+	JCC     write_dg
 	MOVQ    160(AX), R13
 	TESTQ   R12, R13
-	JEQ     upgraded_cz
+	JEQ     upgraded_dj
 	ANDNQ   R12, R13, R12
 	ORQ     168(AX), R12
 
-upgraded_cz:
+upgraded_dj:
 	ORQ 176(AX), R12
 
-write_cw:
+write_dg:
 	CMPQ  R12, R11
-	JEQ   same_candidate_cx
+	JEQ   same_candidate_dh
 	ADDQ  BX, R10
 	MOVQ  R12, (CX)(R10*8)
 	SUBQ  BX, R10
@@ -2890,22 +3850,22 @@ write_cw:
 	ANDQ  R11, R14
 	ORQ   112(AX), R14
 	TESTQ R12, R14
-	JEQ   quiet_da
+	JEQ   quiet_dk
 	TESTQ R11, 24(AX)
-	JEQ   quiet_da
+	JEQ   quiet_dk
 	ORQ   $0x02, R13
 
-quiet_da:
+quiet_dk:
 	SHRQ  $0x01, R13
 	SHLXQ R10, R13, R13
 	ORQ   R13, SI
-	JMP   same_candidate_cx
+	JMP   same_candidate_dh
 
-ask_cv:
+ask_df:
 	MOVQ  $0x00000001, R11
 	SHLXQ R10, R11, R11
 	TESTL R11, R11
-	JEQ   nothing_to_ask_db
+	JEQ   nothing_to_ask_dl
 	MOVQ  r+48(FP), R12
 	MOVQ  $0x00000001, 96(R12)
 	MOVQ  BX, R10
@@ -2914,14 +3874,14 @@ ask_cv:
 	// The last lines or nothing into what lies behind the bitmap.
 	ORL R11, (R12)(R10*1)
 
-nothing_to_ask_db:
-same_candidate_cx:
+nothing_to_ask_dl:
+same_candidate_dh:
 	TESTQ R9, R9
-	JNE   candidate_cu
+	JNE   candidate_de
 
-no_candidates_ct:
+no_candidates_dd:
 	TESTQ   SI, SI
-	JEQ     no_flush_dc
+	JEQ     no_flush_dm
 	TZCNTQ  SI, R9
 	ADDQ    BX, R9
 	CMPQ    R9, R8
@@ -2931,33 +3891,33 @@ no_candidates_ct:
 	ADDQ    BX, R9
 	MOVQ    R9, (SP)
 
-no_flush_dc:
+no_flush_dm:
 	MOVQ  32(SP), SI
 	TESTQ SI, SI
-	JEQ   others_done_dd
+	JEQ   others_done_dn
 	MOVQ  184(AX), R9
 
-other_de:
+other_do:
 	TZCNTQ SI, R10
 	BTRQ   R10, SI
 	ADDQ   BX, R10
 	MOVQ   (CX)(R10*8), R11
 	TESTQ  R11, 224(AX)
-	JNE    full_df
-	MOVQ   248(AX), R13
-	JMP    put_dh
+	JNE    full_dp
+	MOVQ   240(AX), R13
+	JMP    put_dr
 
-full_df:
+full_dp:
 	MOVQ  48(R9), R13
 	SHRXQ R13, R11, R12
 	MOVQ  8(R9), R13
 	BTQ   R12, R13
-	JCC   not_asked_dj
+	JCC   not_asked_dt
 	SUBQ  BX, R10
 	MOVQ  $0x00000001, R13
 	SHLXQ R10, R13, R13
 	TESTL R13, R13
-	JEQ   nothing_to_ask_dk
+	JEQ   nothing_to_ask_du
 	MOVQ  r+48(FP), R11
 	MOVQ  $0x00000001, 96(R11)
 	MOVQ  BX, R10
@@ -2966,48 +3926,48 @@ full_df:
 	// The last lines or nothing into what lies behind the bitmap.
 	ORL R13, (R11)(R10*1)
 
-nothing_to_ask_dk:
-	JMP last_other_di
+nothing_to_ask_du:
+	JMP last_other_ds
 
-not_asked_dj:
+not_asked_dt:
 	MOVQ 16(R9), R13
 	BTQ  R12, R13
-	JCC  keep_dg
+	JCC  keep_dq
 	MOVQ 56(R9), R13
 	ANDQ R11, R13
 	CMPQ R13, 64(R9)
-	JNE  keep_dg
+	JNE  keep_dq
 	XORQ R13, R13
-	JMP  put_dh
+	JMP  put_dr
 
-keep_dg:
+keep_dq:
 	MOVQ R11, R13
 	ANDQ 80(R9)(R12*8), R13
 	XORQ 336(R9)(R12*8), R13
 	CMPQ R13, R11
-	JEQ  last_other_di
+	JEQ  last_other_ds
 
-put_dh:
+put_dr:
 	MOVQ R13, (CX)(R10*8)
 	MOVQ $0x00000001, R13
 	SHLQ $0x20, R13
 	ADDQ R13, DI
 
-last_other_di:
+last_other_ds:
 	TESTQ SI, SI
-	JNE   other_de
+	JNE   other_do
 
-others_done_dd:
-	JMP line_done_dl
+others_done_dn:
+	JMP line_done_dv
 
-upgrade_co:
+upgrade_cy:
 	VPBROADCASTQ 136(AX), Y9
 	VPAND        Y9, Y2, Y10
 	VPAND        Y9, Y3, Y11
 	VPBROADCASTQ 144(AX), Y9
 	VPCMPEQQ     Y9, Y10, Y10
 	VPCMPEQQ     Y9, Y11, Y11
-	VPBROADCASTQ 240(AX), Y12
+	VPBROADCASTQ 232(AX), Y12
 	VPAND        Y12, Y2, Y9
 	VPCMPEQQ     Y8, Y9, Y9
 	VPANDN       Y10, Y9, Y10
@@ -3016,8 +3976,8 @@ upgrade_co:
 	VPCMPEQQ     Y8, Y9, Y9
 	VPANDN       Y11, Y9, Y11
 	VPANDN       Y11, Y5, Y11
-	CMPQ         256(AX), $0x02
-	JEQ          all_dm
+	CMPQ         248(AX), $0x02
+	JEQ          all_dw
 	VPOR         Y10, Y4, Y4
 	VPOR         Y11, Y5, Y5
 	XORQ         R9, R9
@@ -3025,9 +3985,9 @@ upgrade_co:
 	VMOVMSKPD    Y11, R10
 	SHLL         $0x04, R10
 	ORL          R10, R9
-	JMP          merge_cp
+	JMP          merge_cz
 
-all_dm:
+all_dw:
 	VPBROADCASTQ 160(AX), Y12
 	VPAND        Y12, Y2, Y9
 	VPCMPEQQ     Y8, Y9, Y9
@@ -3050,9 +4010,9 @@ all_dm:
 	VPOR         Y9, Y2, Y2
 	VPAND        Y12, Y11, Y9
 	VPOR         Y9, Y3, Y3
-	JMP          merge_cp
+	JMP          merge_cz
 
-line_done_dl:
+line_done_dv:
 	ADDQ $0x08, BX
 	CMPQ BX, 24(SP)
 	JLT  mixed_line
@@ -3105,7 +4065,7 @@ edge_line:
 	VMOVDQU 32(CX)(SI*8), Y1
 	XORQ    R11, R11
 	CMPQ    184(AX), $0x00
-	JEQ     no_others_dq
+	JEQ     no_others_ea
 	MOVQ    184(AX), R11
 
 	// Which entries that are no pages have a type that can change?
@@ -3140,8 +4100,8 @@ edge_line:
 	VMOVMSKPD    Y3, R12
 	SHLL         $0x04, R12
 	ORL          R12, R11
-	CMPQ         248(AX), $0x00
-	JEQ          no_install_dr
+	CMPQ         240(AX), $0x00
+	JEQ          no_install_eb
 	XORQ         R12, R12
 	VMOVMSKPD    Y5, R12
 	VMOVMSKPD    Y6, R13
@@ -3149,11 +4109,11 @@ edge_line:
 	ORL          R13, R12
 	ORQ          R12, R11
 
-no_install_dr:
+no_install_eb:
 	MOVQ BX, R12
 	ANDQ R12, R11
 
-no_others_dq:
+no_others_ea:
 	MOVQ R11, 32(SP)
 
 	// Skip what is no page to be changed.
@@ -3222,17 +4182,17 @@ no_others_dq:
 	VPOR         Y11, Y2, Y2
 	VPAND        Y12, Y10, Y11
 	VPOR         Y11, Y3, Y3
-	CMPQ         256(AX), $0x00
-	JNE          upgrade_dn
+	CMPQ         248(AX), $0x00
+	JNE          upgrade_dx
 
-merge_do:
+merge_dy:
 	VPBLENDVB Y4, Y0, Y2, Y2
 	VPXOR     Y2, Y0, Y4
 	VPBLENDVB Y5, Y1, Y3, Y3
 	VPXOR     Y3, Y1, Y5
 	VPOR      Y4, Y5, Y9
 	VPTEST    Y9, Y9
-	JEQ       stored_dp
+	JEQ       stored_dz
 	VMOVDQU   Y2, (CX)(SI*8)
 	VMOVDQU   Y3, 32(CX)(SI*8)
 
@@ -3257,15 +4217,15 @@ merge_do:
 	ORL          R12, R11
 	ORQ          R11, R9
 
-stored_dp:
+stored_dz:
 	TESTQ R10, R10
-	JEQ   no_candidates_ds
+	JEQ   no_candidates_ec
 
-candidate_dt:
+candidate_ed:
 	TZCNTQ  R10, R11
 	BTRQ    R11, R10
 	CMPQ    192(AX), $0x00
-	JEQ     ask_du
+	JEQ     ask_ee
 	ADDQ    SI, R11
 	MOVQ    (CX)(R11*8), R12
 	SUBQ    SI, R11
@@ -3289,25 +4249,25 @@ candidate_dt:
 	SHRXQ   R14, R15, R15
 	SUBQ    200(AX), R15
 	CMPQ    R15, 208(AX)
-	JAE     ask_du
+	JAE     ask_ee
 	MOVQ    R15, BP
 	SHRQ    $0x06, BP
 	MOVQ    192(AX), R14
 	MOVQ    (R14)(BP*8), BP
 	BTQ     R15, BP
-	JCC     write_dv
+	JCC     write_ef
 	MOVQ    160(AX), R14
 	TESTQ   R13, R14
-	JEQ     upgraded_dy
+	JEQ     upgraded_ei
 	ANDNQ   R13, R14, R13
 	ORQ     168(AX), R13
 
-upgraded_dy:
+upgraded_ei:
 	ORQ 176(AX), R13
 
-write_dv:
+write_ef:
 	CMPQ  R13, R12
-	JEQ   same_candidate_dw
+	JEQ   same_candidate_eg
 	ADDQ  SI, R11
 	MOVQ  R13, (CX)(R11*8)
 	SUBQ  SI, R11
@@ -3318,22 +4278,22 @@ write_dv:
 	ANDQ  R12, R15
 	ORQ   112(AX), R15
 	TESTQ R13, R15
-	JEQ   quiet_dz
+	JEQ   quiet_ej
 	TESTQ R12, 24(AX)
-	JEQ   quiet_dz
+	JEQ   quiet_ej
 	ORQ   $0x02, R14
 
-quiet_dz:
+quiet_ej:
 	SHRQ  $0x01, R14
 	SHLXQ R11, R14, R14
 	ORQ   R14, R9
-	JMP   same_candidate_dw
+	JMP   same_candidate_eg
 
-ask_du:
+ask_ee:
 	MOVQ  $0x00000001, R12
 	SHLXQ R11, R12, R12
 	TESTL R12, R12
-	JEQ   nothing_to_ask_ea
+	JEQ   nothing_to_ask_ek
 	MOVQ  r+48(FP), R13
 	MOVQ  $0x00000001, 96(R13)
 	MOVQ  SI, R11
@@ -3342,14 +4302,14 @@ ask_du:
 	// The last lines or nothing into what lies behind the bitmap.
 	ORL R12, (R13)(R11*1)
 
-nothing_to_ask_ea:
-same_candidate_dw:
+nothing_to_ask_ek:
+same_candidate_eg:
 	TESTQ R10, R10
-	JNE   candidate_dt
+	JNE   candidate_ed
 
-no_candidates_ds:
+no_candidates_ec:
 	TESTQ   R9, R9
-	JEQ     no_flush_eb
+	JEQ     no_flush_el
 	TZCNTQ  R9, R10
 	ADDQ    SI, R10
 	CMPQ    R10, R8
@@ -3359,33 +4319,33 @@ no_candidates_ds:
 	ADDQ    SI, R10
 	MOVQ    R10, (SP)
 
-no_flush_eb:
+no_flush_el:
 	MOVQ  32(SP), R9
 	TESTQ R9, R9
-	JEQ   others_done_ec
+	JEQ   others_done_em
 	MOVQ  184(AX), R10
 
-other_ed:
+other_en:
 	TZCNTQ R9, R11
 	BTRQ   R11, R9
 	ADDQ   SI, R11
 	MOVQ   (CX)(R11*8), R12
 	TESTQ  R12, 224(AX)
-	JNE    full_ee
-	MOVQ   248(AX), R14
-	JMP    put_eg
+	JNE    full_eo
+	MOVQ   240(AX), R14
+	JMP    put_eq
 
-full_ee:
+full_eo:
 	MOVQ  48(R10), R14
 	SHRXQ R14, R12, R13
 	MOVQ  8(R10), R14
 	BTQ   R13, R14
-	JCC   not_asked_ei
+	JCC   not_asked_es
 	SUBQ  SI, R11
 	MOVQ  $0x00000001, R14
 	SHLXQ R11, R14, R14
 	TESTL R14, R14
-	JEQ   nothing_to_ask_ej
+	JEQ   nothing_to_ask_et
 	MOVQ  r+48(FP), R12
 	MOVQ  $0x00000001, 96(R12)
 	MOVQ  SI, R11
@@ -3394,48 +4354,48 @@ full_ee:
 	// The last lines or nothing into what lies behind the bitmap.
 	ORL R14, (R12)(R11*1)
 
-nothing_to_ask_ej:
-	JMP last_other_eh
+nothing_to_ask_et:
+	JMP last_other_er
 
-not_asked_ei:
+not_asked_es:
 	MOVQ 16(R10), R14
 	BTQ  R13, R14
-	JCC  keep_ef
+	JCC  keep_ep
 	MOVQ 56(R10), R14
 	ANDQ R12, R14
 	CMPQ R14, 64(R10)
-	JNE  keep_ef
+	JNE  keep_ep
 	XORQ R14, R14
-	JMP  put_eg
+	JMP  put_eq
 
-keep_ef:
+keep_ep:
 	MOVQ R12, R14
 	ANDQ 80(R10)(R13*8), R14
 	XORQ 336(R10)(R13*8), R14
 	CMPQ R14, R12
-	JEQ  last_other_eh
+	JEQ  last_other_er
 
-put_eg:
+put_eq:
 	MOVQ R14, (CX)(R11*8)
 	MOVQ $0x00000001, R14
 	SHLQ $0x20, R14
 	ADDQ R14, DI
 
-last_other_eh:
+last_other_er:
 	TESTQ R9, R9
-	JNE   other_ed
+	JNE   other_en
 
-others_done_ec:
-	JMP line_done_ek
+others_done_em:
+	JMP line_done_eu
 
-upgrade_dn:
+upgrade_dx:
 	VPBROADCASTQ 136(AX), Y9
 	VPAND        Y9, Y2, Y10
 	VPAND        Y9, Y3, Y11
 	VPBROADCASTQ 144(AX), Y9
 	VPCMPEQQ     Y9, Y10, Y10
 	VPCMPEQQ     Y9, Y11, Y11
-	VPBROADCASTQ 240(AX), Y12
+	VPBROADCASTQ 232(AX), Y12
 	VPAND        Y12, Y2, Y9
 	VPCMPEQQ     Y8, Y9, Y9
 	VPANDN       Y10, Y9, Y10
@@ -3444,8 +4404,8 @@ upgrade_dn:
 	VPCMPEQQ     Y8, Y9, Y9
 	VPANDN       Y11, Y9, Y11
 	VPANDN       Y11, Y5, Y11
-	CMPQ         256(AX), $0x02
-	JEQ          all_el
+	CMPQ         248(AX), $0x02
+	JEQ          all_ev
 	VPOR         Y10, Y4, Y4
 	VPOR         Y11, Y5, Y5
 	XORQ         R10, R10
@@ -3453,9 +4413,9 @@ upgrade_dn:
 	VMOVMSKPD    Y11, R11
 	SHLL         $0x04, R11
 	ORL          R11, R10
-	JMP          merge_do
+	JMP          merge_dy
 
-all_el:
+all_ev:
 	VPBROADCASTQ 160(AX), Y12
 	VPAND        Y12, Y2, Y9
 	VPCMPEQQ     Y8, Y9, Y9
@@ -3478,9 +4438,9 @@ all_el:
 	VPOR         Y9, Y2, Y2
 	VPAND        Y12, Y11, Y9
 	VPOR         Y9, Y3, Y3
-	JMP          merge_do
+	JMP          merge_dy
 
-line_done_ek:
+line_done_eu:
 edge_next:
 	SHRL $0x08, BX
 	ADDQ $0x08, SI
@@ -3498,6 +4458,9 @@ done:
 	MOVQ (SP), AX
 	MOVQ AX, 88(CX)
 	RET
+
+DATA top<>+0(SB)/8, $0x8000000000000000
+GLOBL top<>(SB), RODATA|NOPTR, $8
 
 DATA four<>+0(SB)/8, $0x0000000000000004
 GLOBL four<>(SB), RODATA|NOPTR, $8
@@ -3666,7 +4629,7 @@ pairs:
 	KUNPCKWD    K2, K4, K1
 	KMOVD       K1, BX
 	TESTQ       BX, BX
-	JEQ         same_em
+	JEQ         same_ew
 	MOVQ        CX, DI
 	SHRQ        $0x03, DI
 	MOVL        BX, 64(DX)(DI*1)
@@ -3675,7 +4638,7 @@ pairs:
 	VMOVDQU64   Z5, 128(AX)(CX*8)
 	VMOVDQU64   Z6, 192(AX)(CX*8)
 
-same_em:
+same_ew:
 	ADDQ        $0x20, CX
 	VMOVDQU64   (AX)(CX*8), Z3
 	VPTESTMQ    Z0, Z3, K1
@@ -3719,7 +4682,7 @@ same_em:
 	KUNPCKWD    K2, K4, K1
 	KMOVD       K1, BX
 	TESTQ       BX, BX
-	JEQ         same_en
+	JEQ         same_ex
 	MOVQ        CX, DI
 	SHRQ        $0x03, DI
 	MOVL        BX, 64(DX)(DI*1)
@@ -3728,7 +4691,7 @@ same_em:
 	VMOVDQU64   Z5, 128(AX)(CX*8)
 	VMOVDQU64   Z6, 192(AX)(CX*8)
 
-same_en:
+same_ex:
 	ADDQ $0x20, CX
 	CMPQ CX, SI
 	JLT  pairs
@@ -3777,7 +4740,7 @@ single:
 	KUNPCKWD    K2, K4, K1
 	KMOVD       K1, BX
 	TESTQ       BX, BX
-	JEQ         same_eo
+	JEQ         same_ey
 	MOVQ        CX, SI
 	SHRQ        $0x03, SI
 	MOVL        BX, 64(DX)(SI*1)
@@ -3786,7 +4749,7 @@ single:
 	VMOVDQU64   Z5, 128(AX)(CX*8)
 	VMOVDQU64   Z6, 192(AX)(CX*8)
 
-same_eo:
+same_ey:
 	ADDQ $0x20, CX
 	JMP  groups
 
@@ -3856,7 +4819,7 @@ partial_group:
 	KUNPCKWD    K2, K4, K1
 	KMOVD       K1, BX
 	TESTQ       BX, BX
-	JEQ         same_ep
+	JEQ         same_ez
 	MOVQ        CX, SI
 	SHRQ        $0x03, SI
 	MOVL        BX, 64(DX)(SI*1)
@@ -3865,7 +4828,7 @@ partial_group:
 	VMOVDQU64   Z5, 128(AX)(CX*8)
 	VMOVDQU64   Z6, 192(AX)(CX*8)
 
-same_ep:
+same_ez:
 	ADDQ $0x20, CX
 	JMP  groups
 	MOVQ $0xffffffff, DI
@@ -3940,7 +4903,7 @@ pairs:
 	SHRQ        $0x03, R9
 	MOVL        R8, 64(BX)(R9*1)
 	TESTQ       SI, SI
-	JEQ         no_page_eq
+	JEQ         no_page_fa
 	VMOVDQU64   (AX)(DX*8), Z4
 	VPTESTMQ    Z0, Z4, K1
 	VPTESTMQ    Z2, Z4, K1, K2
@@ -3970,7 +4933,7 @@ pairs:
 	VMOVDQA64   Z5, K1, Z4
 	VMOVDQU64   Z4, 192(AX)(DX*8)
 
-no_page_eq:
+no_page_fa:
 	ADDQ        $0x20, DX
 	VMOVDQU64   (AX)(DX*8), Z4
 	VPTESTMQ    Z0, Z4, K1
@@ -4002,7 +4965,7 @@ no_page_eq:
 	SHRQ        $0x03, R9
 	MOVL        R8, 64(BX)(R9*1)
 	TESTQ       SI, SI
-	JEQ         no_page_er
+	JEQ         no_page_fb
 	VMOVDQU64   (AX)(DX*8), Z4
 	VPTESTMQ    Z0, Z4, K1
 	VPTESTMQ    Z2, Z4, K1, K2
@@ -4032,7 +4995,7 @@ no_page_eq:
 	VMOVDQA64   Z5, K1, Z4
 	VMOVDQU64   Z4, 192(AX)(DX*8)
 
-no_page_er:
+no_page_fb:
 	ADDQ $0x20, DX
 	CMPQ DX, DI
 	JLT  pairs
@@ -4069,7 +5032,7 @@ single:
 	SHRQ        $0x03, R8
 	MOVL        DI, 64(BX)(R8*1)
 	TESTQ       SI, SI
-	JEQ         no_page_es
+	JEQ         no_page_fc
 	VMOVDQU64   (AX)(DX*8), Z4
 	VPTESTMQ    Z0, Z4, K1
 	VPTESTMQ    Z2, Z4, K1, K2
@@ -4099,7 +5062,7 @@ single:
 	VMOVDQA64   Z5, K1, Z4
 	VMOVDQU64   Z4, 192(AX)(DX*8)
 
-no_page_es:
+no_page_fc:
 	ADDQ $0x20, DX
 	JMP  groups
 
@@ -4157,7 +5120,7 @@ partial_group:
 	SHRQ        $0x03, R9
 	MOVL        DI, 64(BX)(R9*1)
 	TESTQ       SI, SI
-	JEQ         no_page_et
+	JEQ         no_page_fd
 	VMOVDQU64   (AX)(DX*8), Z4
 	KMOVD       R8, K1
 	VPTESTMQ    Z0, Z4, K1, K1
@@ -4194,7 +5157,7 @@ partial_group:
 	VMOVDQA64   Z5, K1, Z4
 	VMOVDQU64   Z4, 192(AX)(DX*8)
 
-no_page_et:
+no_page_fd:
 	ADDQ $0x20, DX
 	JMP  groups
 	MOVQ $0xffffffff, R8
@@ -4216,7 +5179,7 @@ TEXT ·copyAVX512(SB), $8-48
 	VMOVDQU64 Z0, 64(BX)
 
 	// Stores past the caches want a child that is aligned.
-	MOVQ    376(DX), SI
+	MOVQ    432(DX), SI
 	XORQ    DI, DI
 	TESTQ   $0x0000003f, CX
 	CMOVQNE DI, SI
@@ -4224,9 +5187,9 @@ TEXT ·copyAVX512(SB), $8-48
 	MOVQ    first+16(FP), SI
 	MOVQ    (AX)(SI*8), SI
 	MOVQ    SI, DI
-	XORQ    312(DX), DI
-	ANDQ    232(DX), DI
-	MOVQ    328(DX), R8
+	XORQ    320(DX), DI
+	ANDQ    312(DX), DI
+	MOVQ    336(DX), R8
 	ANDQ    $0x08, R8
 	ORQ     R8, DI
 	JEQ     same_class
@@ -4235,10 +5198,10 @@ TEXT ·copyAVX512(SB), $8-48
 	CMOVQEQ DI, SI
 	XORQ    DI, DI
 	MOVQ    SI, R8
-	MOVQ    DI, 336(DX)
+	MOVQ    DI, 344(DX)
 	TESTQ   SI, 8(DX)
 	JEQ     accept
-	MOVQ    $0x00000001, 336(DX)
+	MOVQ    $0x00000001, 344(DX)
 	MOVQ    SI, R8
 	ANDQ    48(DX), R8
 	XORQ    216(DX), R8
@@ -4253,15 +5216,15 @@ TEXT ·copyAVX512(SB), $8-48
 	ANDQ    SI, DI
 	CMPQ    DI, 88(DX)
 	CMOVQEQ R9, R8
-	CMPQ    256(DX), $0x00
+	CMPQ    248(DX), $0x00
 	JEQ     verdict
 	MOVQ    136(DX), DI
 	ANDQ    R8, DI
 	CMPQ    DI, 144(DX)
 	JNE     verdict
-	TESTQ   R8, 240(DX)
+	TESTQ   R8, 232(DX)
 	JEQ     verdict
-	CMPQ    256(DX), $0x02
+	CMPQ    248(DX), $0x02
 	JEQ     upgrade
 
 	// If only the caller knows, there is no class.
@@ -4273,15 +5236,15 @@ TEXT ·copyAVX512(SB), $8-48
 	MOVQ  R8, R9
 	MOVQ  160(DX), DI
 	TESTQ R9, DI
-	JEQ   upgraded_eu
+	JEQ   upgraded_fe
 	ANDNQ R9, DI, R9
 	ORQ   168(DX), R9
 
-upgraded_eu:
+upgraded_fe:
 	ORQ   176(DX), R9
 	MOVQ  R9, DI
 	XORQ  R8, DI
-	MOVQ  DI, 344(DX)
+	MOVQ  DI, 368(DX)
 	XORQ  DI, DI
 	MOVQ  R8, R10
 	XORQ  SI, R10
@@ -4290,13 +5253,13 @@ upgraded_eu:
 	ANDQ  SI, R11
 	ORQ   112(DX), R11
 	TESTQ R10, R11
-	JEQ   quiet_ev
+	JEQ   quiet_ff
 	TESTQ SI, 24(DX)
-	JEQ   quiet_ev
+	JEQ   quiet_ff
 	ORQ   $0x02, DI
 
-quiet_ev:
-	MOVQ  DI, 352(DX)
+quiet_ff:
+	MOVQ  DI, 376(DX)
 	XORQ  DI, DI
 	XORQ  SI, R9
 	SETNE DI
@@ -4304,24 +5267,24 @@ quiet_ev:
 	ANDQ  SI, R10
 	ORQ   112(DX), R10
 	TESTQ R9, R10
-	JEQ   quiet_ew
+	JEQ   quiet_fg
 	TESTQ SI, 24(DX)
-	JEQ   quiet_ew
+	JEQ   quiet_fg
 	ORQ   $0x02, DI
 
-quiet_ew:
-	MOVQ DI, 360(DX)
+quiet_fg:
+	MOVQ DI, 384(DX)
 	MOVQ $0x00000004, DI
 	JMP  accept
 
 upgrade:
 	MOVQ  160(DX), DI
 	TESTQ R8, DI
-	JEQ   upgraded_ex
+	JEQ   upgraded_fh
 	ANDNQ R8, DI, R8
 	ORQ   168(DX), R8
 
-upgraded_ex:
+upgraded_fh:
 	ORQ 176(DX), R8
 
 verdict:
@@ -4333,25 +5296,28 @@ verdict:
 	ANDQ  SI, R10
 	ORQ   112(DX), R10
 	TESTQ R9, R10
-	JEQ   quiet_ey
+	JEQ   quiet_fi
 	TESTQ SI, 24(DX)
-	JEQ   quiet_ey
+	JEQ   quiet_fi
 	ORQ   $0x02, DI
 
-quiet_ey:
+quiet_fi:
 accept:
-	MOVQ  DI, 328(DX)
-	MOVQ  SI, 312(DX)
-	MOVQ  232(DX), DI
+	MOVQ  DI, 336(DX)
+	MOVQ  SI, 320(DX)
+	MOVQ  SI, DI
+	XORQ  R8, DI
+	MOVQ  DI, 360(DX)
+	MOVQ  312(DX), DI
 	ANDNQ SI, DI, SI
 	XORQ  SI, R8
-	MOVQ  R8, 320(DX)
+	MOVQ  R8, 328(DX)
 
 same_class:
-	VPBROADCASTQ 312(DX), Z0
-	VPBROADCASTQ 232(DX), Z4
-	VPBROADCASTQ 320(DX), Z5
-	VPBROADCASTQ 368(DX), Z6
+	VPBROADCASTQ 320(DX), Z0
+	VPBROADCASTQ 312(DX), Z1
+	VPBROADCASTQ 328(DX), Z2
+	VPBROADCASTQ 424(DX), Z3
 	MOVQ         first+16(FP), SI
 	ANDQ         $-32, SI
 
@@ -4373,406 +5339,151 @@ groups:
 	ADDQ SI, R8
 
 pairs:
-	VPXORQ    Z1, Z1, Z1
-	VPXORQ    (AX)(SI*8), Z0, Z7
-	VPORQ     Z7, Z1, Z1
-	VPXORQ    64(AX)(SI*8), Z0, Z7
-	VPORQ     Z7, Z1, Z1
-	VPXORQ    128(AX)(SI*8), Z0, Z7
-	VPORQ     Z7, Z1, Z1
-	VPXORQ    192(AX)(SI*8), Z0, Z7
-	VPORQ     Z7, Z1, Z1
-	VPANDQ    Z4, Z1, Z1
-	VPTESTMQ  Z1, Z1, K1
-	KORTESTB  K1, K1
-	JNE       mixed
-	MOVQ      $-1, DI
-	MOVQ      SI, R9
-	SHRQ      $0x03, R9
-	MOVL      DI, (BX)(R9*1)
-	TESTQ     $0x00000001, 328(DX)
-	JEQ       unchanged_ez
-	VMOVDQU64 (AX)(SI*8), Z7
-	VPANDNQ   Z7, Z4, Z7
-	VPXORQ    Z5, Z7, Z7
-	VMOVDQU64 Z7, (AX)(SI*8)
-	VPANDQ    Z6, Z7, Z7
+	VMOVDQU64  (AX)(SI*8), Z5
+	VMOVDQU64  64(AX)(SI*8), Z6
+	VMOVDQU64  128(AX)(SI*8), Z7
+	VMOVDQU64  192(AX)(SI*8), Z8
+	VPXORQ     Z5, Z0, Z4
+	VPTERNLOGQ $0xf6, Z0, Z6, Z4
+	VPTERNLOGQ $0xf6, Z0, Z7, Z4
+	VPTERNLOGQ $0xf6, Z0, Z8, Z4
+	VPTESTMQ   Z4, Z1, K1
+	KORTESTB   K1, K1
+	JNE        mixed
+	MOVQ       $-1, DI
+	MOVQ       SI, R9
+	SHRQ       $0x03, R9
+	MOVL       DI, (BX)(R9*1)
+	VPTERNLOGQ $0x9a, Z2, Z1, Z5
+	VPTERNLOGQ $0x9a, Z2, Z1, Z6
+	VPTERNLOGQ $0x9a, Z2, Z1, Z7
+	VPTERNLOGQ $0x9a, Z2, Z1, Z8
+	TESTQ      $0x00000001, 336(DX)
+	JEQ        unchanged_fj
+	VMOVDQU64  Z5, (AX)(SI*8)
+	VMOVDQU64  Z6, 64(AX)(SI*8)
+	VMOVDQU64  Z7, 128(AX)(SI*8)
+	VMOVDQU64  Z8, 192(AX)(SI*8)
+
+unchanged_fj:
+	VPANDQ    Z3, Z5, Z5
+	VPANDQ    Z3, Z6, Z6
+	VPANDQ    Z3, Z7, Z7
+	VPANDQ    Z3, Z8, Z8
 	CMPQ      (SP), $0x00
-	JNE       stream_fb
-	VMOVDQU64 Z7, (CX)(SI*8)
-	JMP       put_fc
-
-stream_fb:
-	VMOVNTDQ Z7, (CX)(SI*8)
-
-put_fc:
-	VMOVDQU64 64(AX)(SI*8), Z7
-	VPANDNQ   Z7, Z4, Z7
-	VPXORQ    Z5, Z7, Z7
-	VMOVDQU64 Z7, 64(AX)(SI*8)
-	VPANDQ    Z6, Z7, Z7
-	CMPQ      (SP), $0x00
-	JNE       stream_fd
-	VMOVDQU64 Z7, 64(CX)(SI*8)
-	JMP       put_fe
-
-stream_fd:
-	VMOVNTDQ Z7, 64(CX)(SI*8)
-
-put_fe:
-	VMOVDQU64 128(AX)(SI*8), Z7
-	VPANDNQ   Z7, Z4, Z7
-	VPXORQ    Z5, Z7, Z7
-	VMOVDQU64 Z7, 128(AX)(SI*8)
-	VPANDQ    Z6, Z7, Z7
-	CMPQ      (SP), $0x00
-	JNE       stream_ff
+	JNE       past_fk
+	VMOVDQU64 Z5, (CX)(SI*8)
+	VMOVDQU64 Z6, 64(CX)(SI*8)
 	VMOVDQU64 Z7, 128(CX)(SI*8)
-	JMP       put_fg
+	VMOVDQU64 Z8, 192(CX)(SI*8)
+	JMP       copied_fl
 
-stream_ff:
+past_fk:
+	VMOVNTDQ Z5, (CX)(SI*8)
+	VMOVNTDQ Z6, 64(CX)(SI*8)
 	VMOVNTDQ Z7, 128(CX)(SI*8)
+	VMOVNTDQ Z8, 192(CX)(SI*8)
 
-put_fg:
-	VMOVDQU64 192(AX)(SI*8), Z7
-	VPANDNQ   Z7, Z4, Z7
-	VPXORQ    Z5, Z7, Z7
-	VMOVDQU64 Z7, 192(AX)(SI*8)
-	VPANDQ    Z6, Z7, Z7
+copied_fl:
+	ADDQ       $0x20, SI
+	VMOVDQU64  (AX)(SI*8), Z5
+	VMOVDQU64  64(AX)(SI*8), Z6
+	VMOVDQU64  128(AX)(SI*8), Z7
+	VMOVDQU64  192(AX)(SI*8), Z8
+	VPXORQ     Z5, Z0, Z4
+	VPTERNLOGQ $0xf6, Z0, Z6, Z4
+	VPTERNLOGQ $0xf6, Z0, Z7, Z4
+	VPTERNLOGQ $0xf6, Z0, Z8, Z4
+	VPTESTMQ   Z4, Z1, K1
+	KORTESTB   K1, K1
+	JNE        mixed
+	MOVQ       $-1, DI
+	MOVQ       SI, R9
+	SHRQ       $0x03, R9
+	MOVL       DI, (BX)(R9*1)
+	VPTERNLOGQ $0x9a, Z2, Z1, Z5
+	VPTERNLOGQ $0x9a, Z2, Z1, Z6
+	VPTERNLOGQ $0x9a, Z2, Z1, Z7
+	VPTERNLOGQ $0x9a, Z2, Z1, Z8
+	TESTQ      $0x00000001, 336(DX)
+	JEQ        unchanged_fm
+	VMOVDQU64  Z5, (AX)(SI*8)
+	VMOVDQU64  Z6, 64(AX)(SI*8)
+	VMOVDQU64  Z7, 128(AX)(SI*8)
+	VMOVDQU64  Z8, 192(AX)(SI*8)
+
+unchanged_fm:
+	VPANDQ    Z3, Z5, Z5
+	VPANDQ    Z3, Z6, Z6
+	VPANDQ    Z3, Z7, Z7
+	VPANDQ    Z3, Z8, Z8
 	CMPQ      (SP), $0x00
-	JNE       stream_fh
-	VMOVDQU64 Z7, 192(CX)(SI*8)
-	JMP       put_fi
-
-stream_fh:
-	VMOVNTDQ Z7, 192(CX)(SI*8)
-
-put_fi:
-	JMP copied_fa
-
-unchanged_ez:
-	VMOVDQU64 (AX)(SI*8), Z7
-	VPANDNQ   Z7, Z4, Z7
-	VPXORQ    Z5, Z7, Z7
-	VPANDQ    Z6, Z7, Z7
-	CMPQ      (SP), $0x00
-	JNE       stream_fj
-	VMOVDQU64 Z7, (CX)(SI*8)
-	JMP       put_fk
-
-stream_fj:
-	VMOVNTDQ Z7, (CX)(SI*8)
-
-put_fk:
-	VMOVDQU64 64(AX)(SI*8), Z7
-	VPANDNQ   Z7, Z4, Z7
-	VPXORQ    Z5, Z7, Z7
-	VPANDQ    Z6, Z7, Z7
-	CMPQ      (SP), $0x00
-	JNE       stream_fl
-	VMOVDQU64 Z7, 64(CX)(SI*8)
-	JMP       put_fm
-
-stream_fl:
-	VMOVNTDQ Z7, 64(CX)(SI*8)
-
-put_fm:
-	VMOVDQU64 128(AX)(SI*8), Z7
-	VPANDNQ   Z7, Z4, Z7
-	VPXORQ    Z5, Z7, Z7
-	VPANDQ    Z6, Z7, Z7
-	CMPQ      (SP), $0x00
-	JNE       stream_fn
+	JNE       past_fn
+	VMOVDQU64 Z5, (CX)(SI*8)
+	VMOVDQU64 Z6, 64(CX)(SI*8)
 	VMOVDQU64 Z7, 128(CX)(SI*8)
-	JMP       put_fo
+	VMOVDQU64 Z8, 192(CX)(SI*8)
+	JMP       copied_fo
 
-stream_fn:
+past_fn:
+	VMOVNTDQ Z5, (CX)(SI*8)
+	VMOVNTDQ Z6, 64(CX)(SI*8)
 	VMOVNTDQ Z7, 128(CX)(SI*8)
+	VMOVNTDQ Z8, 192(CX)(SI*8)
 
-put_fo:
-	VMOVDQU64 192(AX)(SI*8), Z7
-	VPANDNQ   Z7, Z4, Z7
-	VPXORQ    Z5, Z7, Z7
-	VPANDQ    Z6, Z7, Z7
-	CMPQ      (SP), $0x00
-	JNE       stream_fp
-	VMOVDQU64 Z7, 192(CX)(SI*8)
-	JMP       put_fq
-
-stream_fp:
-	VMOVNTDQ Z7, 192(CX)(SI*8)
-
-put_fq:
-copied_fa:
-	ADDQ      $0x20, SI
-	VPXORQ    Z2, Z2, Z2
-	VPXORQ    (AX)(SI*8), Z0, Z7
-	VPORQ     Z7, Z2, Z2
-	VPXORQ    64(AX)(SI*8), Z0, Z7
-	VPORQ     Z7, Z2, Z2
-	VPXORQ    128(AX)(SI*8), Z0, Z7
-	VPORQ     Z7, Z2, Z2
-	VPXORQ    192(AX)(SI*8), Z0, Z7
-	VPORQ     Z7, Z2, Z2
-	VPANDQ    Z4, Z2, Z2
-	VPTESTMQ  Z2, Z2, K1
-	KORTESTB  K1, K1
-	JNE       mixed
-	MOVQ      $-1, DI
-	MOVQ      SI, R9
-	SHRQ      $0x03, R9
-	MOVL      DI, (BX)(R9*1)
-	TESTQ     $0x00000001, 328(DX)
-	JEQ       unchanged_fr
-	VMOVDQU64 (AX)(SI*8), Z7
-	VPANDNQ   Z7, Z4, Z7
-	VPXORQ    Z5, Z7, Z7
-	VMOVDQU64 Z7, (AX)(SI*8)
-	VPANDQ    Z6, Z7, Z7
-	CMPQ      (SP), $0x00
-	JNE       stream_ft
-	VMOVDQU64 Z7, (CX)(SI*8)
-	JMP       put_fu
-
-stream_ft:
-	VMOVNTDQ Z7, (CX)(SI*8)
-
-put_fu:
-	VMOVDQU64 64(AX)(SI*8), Z7
-	VPANDNQ   Z7, Z4, Z7
-	VPXORQ    Z5, Z7, Z7
-	VMOVDQU64 Z7, 64(AX)(SI*8)
-	VPANDQ    Z6, Z7, Z7
-	CMPQ      (SP), $0x00
-	JNE       stream_fv
-	VMOVDQU64 Z7, 64(CX)(SI*8)
-	JMP       put_fw
-
-stream_fv:
-	VMOVNTDQ Z7, 64(CX)(SI*8)
-
-put_fw:
-	VMOVDQU64 128(AX)(SI*8), Z7
-	VPANDNQ   Z7, Z4, Z7
-	VPXORQ    Z5, Z7, Z7
-	VMOVDQU64 Z7, 128(AX)(SI*8)
-	VPANDQ    Z6, Z7, Z7
-	CMPQ      (SP), $0x00
-	JNE       stream_fx
-	VMOVDQU64 Z7, 128(CX)(SI*8)
-	JMP       put_fy
-
-stream_fx:
-	VMOVNTDQ Z7, 128(CX)(SI*8)
-
-put_fy:
-	VMOVDQU64 192(AX)(SI*8), Z7
-	VPANDNQ   Z7, Z4, Z7
-	VPXORQ    Z5, Z7, Z7
-	VMOVDQU64 Z7, 192(AX)(SI*8)
-	VPANDQ    Z6, Z7, Z7
-	CMPQ      (SP), $0x00
-	JNE       stream_fz
-	VMOVDQU64 Z7, 192(CX)(SI*8)
-	JMP       put_ga
-
-stream_fz:
-	VMOVNTDQ Z7, 192(CX)(SI*8)
-
-put_ga:
-	JMP copied_fs
-
-unchanged_fr:
-	VMOVDQU64 (AX)(SI*8), Z7
-	VPANDNQ   Z7, Z4, Z7
-	VPXORQ    Z5, Z7, Z7
-	VPANDQ    Z6, Z7, Z7
-	CMPQ      (SP), $0x00
-	JNE       stream_gb
-	VMOVDQU64 Z7, (CX)(SI*8)
-	JMP       put_gc
-
-stream_gb:
-	VMOVNTDQ Z7, (CX)(SI*8)
-
-put_gc:
-	VMOVDQU64 64(AX)(SI*8), Z7
-	VPANDNQ   Z7, Z4, Z7
-	VPXORQ    Z5, Z7, Z7
-	VPANDQ    Z6, Z7, Z7
-	CMPQ      (SP), $0x00
-	JNE       stream_gd
-	VMOVDQU64 Z7, 64(CX)(SI*8)
-	JMP       put_ge
-
-stream_gd:
-	VMOVNTDQ Z7, 64(CX)(SI*8)
-
-put_ge:
-	VMOVDQU64 128(AX)(SI*8), Z7
-	VPANDNQ   Z7, Z4, Z7
-	VPXORQ    Z5, Z7, Z7
-	VPANDQ    Z6, Z7, Z7
-	CMPQ      (SP), $0x00
-	JNE       stream_gf
-	VMOVDQU64 Z7, 128(CX)(SI*8)
-	JMP       put_gg
-
-stream_gf:
-	VMOVNTDQ Z7, 128(CX)(SI*8)
-
-put_gg:
-	VMOVDQU64 192(AX)(SI*8), Z7
-	VPANDNQ   Z7, Z4, Z7
-	VPXORQ    Z5, Z7, Z7
-	VPANDQ    Z6, Z7, Z7
-	CMPQ      (SP), $0x00
-	JNE       stream_gh
-	VMOVDQU64 Z7, 192(CX)(SI*8)
-	JMP       put_gi
-
-stream_gh:
-	VMOVNTDQ Z7, 192(CX)(SI*8)
-
-put_gi:
-copied_fs:
+copied_fo:
 	ADDQ $0x20, SI
 	CMPQ SI, R8
 	JLT  pairs
 	JMP  groups
 
 single:
-	VPXORQ    Z3, Z3, Z3
-	VPXORQ    (AX)(SI*8), Z0, Z7
-	VPORQ     Z7, Z3, Z3
-	VPXORQ    64(AX)(SI*8), Z0, Z7
-	VPORQ     Z7, Z3, Z3
-	VPXORQ    128(AX)(SI*8), Z0, Z7
-	VPORQ     Z7, Z3, Z3
-	VPXORQ    192(AX)(SI*8), Z0, Z7
-	VPORQ     Z7, Z3, Z3
-	VPANDQ    Z4, Z3, Z3
-	VPTESTMQ  Z3, Z3, K1
-	KORTESTB  K1, K1
-	JNE       mixed
-	MOVQ      $-1, DI
-	MOVQ      SI, R8
-	SHRQ      $0x03, R8
-	MOVL      DI, (BX)(R8*1)
-	TESTQ     $0x00000001, 328(DX)
-	JEQ       unchanged_gj
-	VMOVDQU64 (AX)(SI*8), Z7
-	VPANDNQ   Z7, Z4, Z7
-	VPXORQ    Z5, Z7, Z7
-	VMOVDQU64 Z7, (AX)(SI*8)
-	VPANDQ    Z6, Z7, Z7
+	VMOVDQU64  (AX)(SI*8), Z5
+	VMOVDQU64  64(AX)(SI*8), Z6
+	VMOVDQU64  128(AX)(SI*8), Z7
+	VMOVDQU64  192(AX)(SI*8), Z8
+	VPXORQ     Z5, Z0, Z4
+	VPTERNLOGQ $0xf6, Z0, Z6, Z4
+	VPTERNLOGQ $0xf6, Z0, Z7, Z4
+	VPTERNLOGQ $0xf6, Z0, Z8, Z4
+	VPTESTMQ   Z4, Z1, K1
+	KORTESTB   K1, K1
+	JNE        mixed
+	MOVQ       $-1, DI
+	MOVQ       SI, R8
+	SHRQ       $0x03, R8
+	MOVL       DI, (BX)(R8*1)
+	VPTERNLOGQ $0x9a, Z2, Z1, Z5
+	VPTERNLOGQ $0x9a, Z2, Z1, Z6
+	VPTERNLOGQ $0x9a, Z2, Z1, Z7
+	VPTERNLOGQ $0x9a, Z2, Z1, Z8
+	TESTQ      $0x00000001, 336(DX)
+	JEQ        unchanged_fp
+	VMOVDQU64  Z5, (AX)(SI*8)
+	VMOVDQU64  Z6, 64(AX)(SI*8)
+	VMOVDQU64  Z7, 128(AX)(SI*8)
+	VMOVDQU64  Z8, 192(AX)(SI*8)
+
+unchanged_fp:
+	VPANDQ    Z3, Z5, Z5
+	VPANDQ    Z3, Z6, Z6
+	VPANDQ    Z3, Z7, Z7
+	VPANDQ    Z3, Z8, Z8
 	CMPQ      (SP), $0x00
-	JNE       stream_gl
-	VMOVDQU64 Z7, (CX)(SI*8)
-	JMP       put_gm
-
-stream_gl:
-	VMOVNTDQ Z7, (CX)(SI*8)
-
-put_gm:
-	VMOVDQU64 64(AX)(SI*8), Z7
-	VPANDNQ   Z7, Z4, Z7
-	VPXORQ    Z5, Z7, Z7
-	VMOVDQU64 Z7, 64(AX)(SI*8)
-	VPANDQ    Z6, Z7, Z7
-	CMPQ      (SP), $0x00
-	JNE       stream_gn
-	VMOVDQU64 Z7, 64(CX)(SI*8)
-	JMP       put_go
-
-stream_gn:
-	VMOVNTDQ Z7, 64(CX)(SI*8)
-
-put_go:
-	VMOVDQU64 128(AX)(SI*8), Z7
-	VPANDNQ   Z7, Z4, Z7
-	VPXORQ    Z5, Z7, Z7
-	VMOVDQU64 Z7, 128(AX)(SI*8)
-	VPANDQ    Z6, Z7, Z7
-	CMPQ      (SP), $0x00
-	JNE       stream_gp
+	JNE       past_fq
+	VMOVDQU64 Z5, (CX)(SI*8)
+	VMOVDQU64 Z6, 64(CX)(SI*8)
 	VMOVDQU64 Z7, 128(CX)(SI*8)
-	JMP       put_gq
+	VMOVDQU64 Z8, 192(CX)(SI*8)
+	JMP       copied_fr
 
-stream_gp:
+past_fq:
+	VMOVNTDQ Z5, (CX)(SI*8)
+	VMOVNTDQ Z6, 64(CX)(SI*8)
 	VMOVNTDQ Z7, 128(CX)(SI*8)
+	VMOVNTDQ Z8, 192(CX)(SI*8)
 
-put_gq:
-	VMOVDQU64 192(AX)(SI*8), Z7
-	VPANDNQ   Z7, Z4, Z7
-	VPXORQ    Z5, Z7, Z7
-	VMOVDQU64 Z7, 192(AX)(SI*8)
-	VPANDQ    Z6, Z7, Z7
-	CMPQ      (SP), $0x00
-	JNE       stream_gr
-	VMOVDQU64 Z7, 192(CX)(SI*8)
-	JMP       put_gs
-
-stream_gr:
-	VMOVNTDQ Z7, 192(CX)(SI*8)
-
-put_gs:
-	JMP copied_gk
-
-unchanged_gj:
-	VMOVDQU64 (AX)(SI*8), Z7
-	VPANDNQ   Z7, Z4, Z7
-	VPXORQ    Z5, Z7, Z7
-	VPANDQ    Z6, Z7, Z7
-	CMPQ      (SP), $0x00
-	JNE       stream_gt
-	VMOVDQU64 Z7, (CX)(SI*8)
-	JMP       put_gu
-
-stream_gt:
-	VMOVNTDQ Z7, (CX)(SI*8)
-
-put_gu:
-	VMOVDQU64 64(AX)(SI*8), Z7
-	VPANDNQ   Z7, Z4, Z7
-	VPXORQ    Z5, Z7, Z7
-	VPANDQ    Z6, Z7, Z7
-	CMPQ      (SP), $0x00
-	JNE       stream_gv
-	VMOVDQU64 Z7, 64(CX)(SI*8)
-	JMP       put_gw
-
-stream_gv:
-	VMOVNTDQ Z7, 64(CX)(SI*8)
-
-put_gw:
-	VMOVDQU64 128(AX)(SI*8), Z7
-	VPANDNQ   Z7, Z4, Z7
-	VPXORQ    Z5, Z7, Z7
-	VPANDQ    Z6, Z7, Z7
-	CMPQ      (SP), $0x00
-	JNE       stream_gx
-	VMOVDQU64 Z7, 128(CX)(SI*8)
-	JMP       put_gy
-
-stream_gx:
-	VMOVNTDQ Z7, 128(CX)(SI*8)
-
-put_gy:
-	VMOVDQU64 192(AX)(SI*8), Z7
-	VPANDNQ   Z7, Z4, Z7
-	VPXORQ    Z5, Z7, Z7
-	VPANDQ    Z6, Z7, Z7
-	CMPQ      (SP), $0x00
-	JNE       stream_gz
-	VMOVDQU64 Z7, 192(CX)(SI*8)
-	JMP       put_ha
-
-stream_gz:
-	VMOVNTDQ Z7, 192(CX)(SI*8)
-
-put_ha:
-copied_gk:
+copied_fr:
 	ADDQ $0x20, SI
 	JMP  groups
 
@@ -4793,30 +5504,30 @@ from_start:
 
 to_end:
 partial_group:
-	VPBROADCASTQ (DX), Z7
-	VPBROADCASTQ 224(DX), Z8
-	VMOVDQU64    (AX)(SI*8), Z9
+	VPBROADCASTQ (DX), Z4
+	VPBROADCASTQ 224(DX), Z5
+	VMOVDQU64    (AX)(SI*8), Z6
 	KMOVD        R9, K1
-	VPTESTMQ     Z7, Z9, K1, K2
-	VPTESTMQ     Z8, Z9, K1, K1
-	VMOVDQU64    64(AX)(SI*8), Z9
+	VPTESTMQ     Z4, Z6, K1, K2
+	VPTESTMQ     Z5, Z6, K1, K1
+	VMOVDQU64    64(AX)(SI*8), Z6
 	KMOVD        R9, K3
 	KSHIFTRD     $0x08, K3, K3
-	VPTESTMQ     Z7, Z9, K3, K4
+	VPTESTMQ     Z4, Z6, K3, K4
 	KUNPCKBW     K2, K4, K2
-	VPTESTMQ     Z8, Z9, K3, K3
+	VPTESTMQ     Z5, Z6, K3, K3
 	KUNPCKBW     K1, K3, K1
-	VMOVDQU64    128(AX)(SI*8), Z9
+	VMOVDQU64    128(AX)(SI*8), Z6
 	KMOVD        R9, K3
 	KSHIFTRD     $0x10, K3, K3
-	VPTESTMQ     Z7, Z9, K3, K4
-	VPTESTMQ     Z8, Z9, K3, K3
-	VMOVDQU64    192(AX)(SI*8), Z9
+	VPTESTMQ     Z4, Z6, K3, K4
+	VPTESTMQ     Z5, Z6, K3, K3
+	VMOVDQU64    192(AX)(SI*8), Z6
 	KMOVD        R9, K5
 	KSHIFTRD     $0x18, K5, K5
-	VPTESTMQ     Z7, Z9, K5, K6
+	VPTESTMQ     Z4, Z6, K5, K6
 	KUNPCKBW     K4, K6, K4
-	VPTESTMQ     Z8, Z9, K5, K5
+	VPTESTMQ     Z5, Z6, K5, K5
 	KUNPCKBW     K3, K5, K3
 	XORQ         DI, DI
 	KUNPCKWD     K2, K4, K2
@@ -4832,85 +5543,85 @@ partial_group:
 	SHRQ         $0x03, R9
 	MOVL         R8, 64(BX)(R9*1)
 	TESTQ        DI, DI
-	JEQ          no_page_hb
-	VPBROADCASTQ 48(DX), Z7
-	VPBROADCASTQ 80(DX), Z8
-	VPBROADCASTQ 88(DX), Z9
-	VPBROADCASTQ 96(DX), Z10
-	VPBROADCASTQ 104(DX), Z11
-	VMOVDQU64    (AX)(SI*8), Z12
-	VPANDQ       Z7, Z12, Z13
-	VPXORQ       Z9, Z12, Z14
-	VPTESTMQ     Z8, Z14, K1
+	JEQ          no_page_fs
+	VPBROADCASTQ 48(DX), Z4
+	VPBROADCASTQ 80(DX), Z5
+	VPBROADCASTQ 88(DX), Z6
+	VPBROADCASTQ 96(DX), Z7
+	VPBROADCASTQ 104(DX), Z8
+	VMOVDQU64    (AX)(SI*8), Z9
+	VPANDQ       Z4, Z9, Z10
+	VPXORQ       Z6, Z9, Z11
+	VPTESTMQ     Z5, Z11, K1
 	KNOTB        K1, K1
-	VPTERNLOGQ   $0xba, Z11, Z10, K1, Z13
+	VPTERNLOGQ   $0xba, Z8, Z7, K1, Z10
 	KMOVD        DI, K1
 	CMPQ         48(DX), $-1
-	JEQ          parent_stays_hc
-	VMOVDQA64    Z13, K1, Z12
-	VMOVDQU64    Z12, (AX)(SI*8)
+	JEQ          parent_stays_ft
+	VMOVDQA64    Z10, K1, Z9
+	VMOVDQU64    Z9, (AX)(SI*8)
 
-parent_stays_hc:
-	VPANDQ     Z6, Z13, Z13
-	VMOVDQU64  (CX)(SI*8), Z12
-	VMOVDQA64  Z13, K1, Z12
-	VMOVDQU64  Z12, (CX)(SI*8)
-	VMOVDQU64  64(AX)(SI*8), Z12
-	VPANDQ     Z7, Z12, Z13
-	VPXORQ     Z9, Z12, Z14
-	VPTESTMQ   Z8, Z14, K1
+parent_stays_ft:
+	VPANDQ     Z3, Z10, Z10
+	VMOVDQU64  (CX)(SI*8), Z9
+	VMOVDQA64  Z10, K1, Z9
+	VMOVDQU64  Z9, (CX)(SI*8)
+	VMOVDQU64  64(AX)(SI*8), Z9
+	VPANDQ     Z4, Z9, Z10
+	VPXORQ     Z6, Z9, Z11
+	VPTESTMQ   Z5, Z11, K1
 	KNOTB      K1, K1
-	VPTERNLOGQ $0xba, Z11, Z10, K1, Z13
+	VPTERNLOGQ $0xba, Z8, Z7, K1, Z10
 	KMOVD      DI, K1
 	KSHIFTRD   $0x08, K1, K1
 	CMPQ       48(DX), $-1
-	JEQ        parent_stays_hd
-	VMOVDQA64  Z13, K1, Z12
-	VMOVDQU64  Z12, 64(AX)(SI*8)
+	JEQ        parent_stays_fu
+	VMOVDQA64  Z10, K1, Z9
+	VMOVDQU64  Z9, 64(AX)(SI*8)
 
-parent_stays_hd:
-	VPANDQ     Z6, Z13, Z13
-	VMOVDQU64  64(CX)(SI*8), Z12
-	VMOVDQA64  Z13, K1, Z12
-	VMOVDQU64  Z12, 64(CX)(SI*8)
-	VMOVDQU64  128(AX)(SI*8), Z12
-	VPANDQ     Z7, Z12, Z13
-	VPXORQ     Z9, Z12, Z14
-	VPTESTMQ   Z8, Z14, K1
+parent_stays_fu:
+	VPANDQ     Z3, Z10, Z10
+	VMOVDQU64  64(CX)(SI*8), Z9
+	VMOVDQA64  Z10, K1, Z9
+	VMOVDQU64  Z9, 64(CX)(SI*8)
+	VMOVDQU64  128(AX)(SI*8), Z9
+	VPANDQ     Z4, Z9, Z10
+	VPXORQ     Z6, Z9, Z11
+	VPTESTMQ   Z5, Z11, K1
 	KNOTB      K1, K1
-	VPTERNLOGQ $0xba, Z11, Z10, K1, Z13
+	VPTERNLOGQ $0xba, Z8, Z7, K1, Z10
 	KMOVD      DI, K1
 	KSHIFTRD   $0x10, K1, K1
 	CMPQ       48(DX), $-1
-	JEQ        parent_stays_he
-	VMOVDQA64  Z13, K1, Z12
-	VMOVDQU64  Z12, 128(AX)(SI*8)
+	JEQ        parent_stays_fv
+	VMOVDQA64  Z10, K1, Z9
+	VMOVDQU64  Z9, 128(AX)(SI*8)
 
-parent_stays_he:
-	VPANDQ     Z6, Z13, Z13
-	VMOVDQU64  128(CX)(SI*8), Z12
-	VMOVDQA64  Z13, K1, Z12
-	VMOVDQU64  Z12, 128(CX)(SI*8)
-	VMOVDQU64  192(AX)(SI*8), Z12
-	VPANDQ     Z7, Z12, Z7
-	VPXORQ     Z9, Z12, Z9
-	VPTESTMQ   Z8, Z9, K1
+parent_stays_fv:
+	VPANDQ     Z3, Z10, Z10
+	VMOVDQU64  128(CX)(SI*8), Z9
+	VMOVDQA64  Z10, K1, Z9
+	VMOVDQU64  Z9, 128(CX)(SI*8)
+	VMOVDQU64  192(AX)(SI*8), Z9
+	VPANDQ     Z4, Z9, Z4
+	VPXORQ     Z6, Z9, Z6
+	VPTESTMQ   Z5, Z6, K1
 	KNOTB      K1, K1
-	VPTERNLOGQ $0xba, Z11, Z10, K1, Z7
+	VPTERNLOGQ $0xba, Z8, Z7, K1, Z4
 	KMOVD      DI, K1
 	KSHIFTRD   $0x18, K1, K1
 	CMPQ       48(DX), $-1
-	JEQ        parent_stays_hf
-	VMOVDQA64  Z7, K1, Z12
-	VMOVDQU64  Z12, 192(AX)(SI*8)
+	JEQ        parent_stays_fw
+	VMOVDQA64  Z4, K1, Z9
+	VMOVDQU64  Z9, 192(AX)(SI*8)
 
-parent_stays_hf:
-	VPANDQ    Z6, Z7, Z7
-	VMOVDQU64 192(CX)(SI*8), Z8
-	VMOVDQA64 Z7, K1, Z8
-	VMOVDQU64 Z8, 192(CX)(SI*8)
+parent_stays_fw:
+	VPANDQ    Z3, Z4, Z4
+	VMOVDQU64 192(CX)(SI*8), Z5
+	VMOVDQA64 Z4, K1, Z5
+	VMOVDQU64 Z5, 192(CX)(SI*8)
 
-no_page_hb:
+no_page_fs:
 	ADDQ $0x20, SI
 	JMP  groups
 
@@ -4969,10 +5680,10 @@ attributes:
 attributes_break:
 	// What came before the group?
 	TESTQ        DX, DX
-	JEQ          begin_hg
+	JEQ          begin_fx
 	VPBROADCASTQ -8(AX)(DX*8), Z1
 
-begin_hg:
+begin_fx:
 	VMOVDQU64    (AX)(DX*8), Z2
 	VALIGNQ      $0x07, Z1, Z2, Z1
 	VPXORQ       Z2, Z1, Z1
@@ -5084,10 +5795,10 @@ consecutive:
 consecutive_break:
 	// What came before the group?
 	TESTQ        DX, DX
-	JEQ          begin_hh
+	JEQ          begin_fy
 	VPBROADCASTQ -8(AX)(DX*8), Z1
 
-begin_hh:
+begin_fy:
 	VMOVDQU64    (AX)(DX*8), Z3
 	VALIGNQ      $0x07, Z1, Z3, Z1
 	VPXORQ       Z3, Z1, Z8
@@ -5560,7 +6271,7 @@ pairs:
 	MOVL      BX, (DX)(R8*1)
 	NOTL      DI
 	TESTQ     DI, DI
-	JEQ       same_hi
+	JEQ       same_fz
 	MOVQ      CX, BX
 	SHRQ      $0x03, BX
 	MOVL      DI, 64(DX)(BX*1)
@@ -5621,7 +6332,7 @@ pairs:
 	VPXOR     Y5, Y4, Y4
 	VMOVDQU   Y4, 224(AX)(CX*8)
 
-same_hi:
+same_fz:
 	ADDQ      $0x20, CX
 	VMOVDQU   (AX)(CX*8), Y4
 	VPAND     Y0, Y4, Y6
@@ -5755,7 +6466,7 @@ same_hi:
 	MOVL      BX, (DX)(R8*1)
 	NOTL      DI
 	TESTQ     DI, DI
-	JEQ       same_hj
+	JEQ       same_ga
 	MOVQ      CX, BX
 	SHRQ      $0x03, BX
 	MOVL      DI, 64(DX)(BX*1)
@@ -5816,7 +6527,7 @@ same_hi:
 	VPXOR     Y5, Y4, Y4
 	VMOVDQU   Y4, 224(AX)(CX*8)
 
-same_hj:
+same_ga:
 	ADDQ $0x20, CX
 	CMPQ CX, SI
 	JLT  pairs
@@ -5955,7 +6666,7 @@ single:
 	MOVL      BX, (DX)(DI*1)
 	NOTL      SI
 	TESTQ     SI, SI
-	JEQ       same_hk
+	JEQ       same_gb
 	MOVQ      CX, BX
 	SHRQ      $0x03, BX
 	MOVL      SI, 64(DX)(BX*1)
@@ -6016,7 +6727,7 @@ single:
 	VPXOR     Y5, Y4, Y4
 	VMOVDQU   Y4, 224(AX)(CX*8)
 
-same_hk:
+same_gb:
 	ADDQ $0x20, CX
 	JMP  groups
 
@@ -6223,7 +6934,7 @@ partial_group:
 	MOVL         BX, (DX)(R8*1)
 	NOTL         SI
 	TESTQ        SI, SI
-	JEQ          same_hl
+	JEQ          same_gc
 	MOVQ         CX, BX
 	SHRQ         $0x03, BX
 	MOVL         SI, 64(DX)(BX*1)
@@ -6339,7 +7050,7 @@ partial_group:
 	VPXOR        Y4, Y5, Y5
 	VMOVDQU      Y5, 224(AX)(CX*8)
 
-same_hl:
+same_gc:
 	ADDQ $0x20, CX
 	JMP  groups
 	MOVQ $0xffffffff, DI
@@ -6482,7 +7193,7 @@ pairs:
 	SHRQ      $0x03, R9
 	MOVL      R8, 64(BX)(R9*1)
 	TESTQ     SI, SI
-	JEQ       no_page_hm
+	JEQ       no_page_gd
 	VMOVDQU   (AX)(DX*8), Y5
 	VPAND     Y0, Y5, Y6
 	VPCMPEQQ  Y4, Y6, Y6
@@ -6564,7 +7275,7 @@ pairs:
 	VPBLENDVB Y6, Y5, Y7, Y5
 	VMOVDQU   Y5, 224(AX)(DX*8)
 
-no_page_hm:
+no_page_gd:
 	ADDQ      $0x20, DX
 	VMOVDQU   (AX)(DX*8), Y5
 	VPAND     Y0, Y5, Y6
@@ -6662,7 +7373,7 @@ no_page_hm:
 	SHRQ      $0x03, R9
 	MOVL      R8, 64(BX)(R9*1)
 	TESTQ     SI, SI
-	JEQ       no_page_hn
+	JEQ       no_page_ge
 	VMOVDQU   (AX)(DX*8), Y5
 	VPAND     Y0, Y5, Y6
 	VPCMPEQQ  Y4, Y6, Y6
@@ -6744,7 +7455,7 @@ no_page_hm:
 	VPBLENDVB Y6, Y5, Y7, Y5
 	VMOVDQU   Y5, 224(AX)(DX*8)
 
-no_page_hn:
+no_page_ge:
 	ADDQ $0x20, DX
 	CMPQ DX, DI
 	JLT  pairs
@@ -6847,7 +7558,7 @@ single:
 	SHRQ      $0x03, R8
 	MOVL      DI, 64(BX)(R8*1)
 	TESTQ     SI, SI
-	JEQ       no_page_ho
+	JEQ       no_page_gf
 	VMOVDQU   (AX)(DX*8), Y5
 	VPAND     Y0, Y5, Y6
 	VPCMPEQQ  Y4, Y6, Y6
@@ -6929,7 +7640,7 @@ single:
 	VPBLENDVB Y6, Y5, Y7, Y5
 	VMOVDQU   Y5, 224(AX)(DX*8)
 
-no_page_ho:
+no_page_gf:
 	ADDQ $0x20, DX
 	JMP  groups
 
@@ -7107,7 +7818,7 @@ partial_group:
 	SHRQ         $0x03, R9
 	MOVL         DI, 64(BX)(R9*1)
 	TESTQ        SI, SI
-	JEQ          no_page_hp
+	JEQ          no_page_gg
 	VMOVDQU      (AX)(DX*8), Y5
 	VMOVQ        R8, X6
 	VPBROADCASTQ X6, Y6
@@ -7244,7 +7955,7 @@ partial_group:
 	VPBLENDVB    Y7, Y6, Y5, Y5
 	VMOVDQU      Y5, 224(AX)(DX*8)
 
-no_page_hp:
+no_page_gg:
 	ADDQ $0x20, DX
 	JMP  groups
 	MOVQ $0xffffffff, R8
@@ -7268,7 +7979,7 @@ TEXT ·copyAVX2(SB), $8-48
 	VMOVDQU Y0, 96(BX)
 
 	// Stores past the caches want a child that is aligned.
-	MOVQ    376(DX), SI
+	MOVQ    432(DX), SI
 	XORQ    DI, DI
 	TESTQ   $0x0000003f, CX
 	CMOVQNE DI, SI
@@ -7276,9 +7987,9 @@ TEXT ·copyAVX2(SB), $8-48
 	MOVQ    first+16(FP), SI
 	MOVQ    (AX)(SI*8), SI
 	MOVQ    SI, DI
-	XORQ    312(DX), DI
-	ANDQ    232(DX), DI
-	MOVQ    328(DX), R8
+	XORQ    320(DX), DI
+	ANDQ    312(DX), DI
+	MOVQ    336(DX), R8
 	ANDQ    $0x08, R8
 	ORQ     R8, DI
 	JEQ     same_class
@@ -7287,10 +7998,10 @@ TEXT ·copyAVX2(SB), $8-48
 	CMOVQEQ DI, SI
 	XORQ    DI, DI
 	MOVQ    SI, R8
-	MOVQ    DI, 336(DX)
+	MOVQ    DI, 344(DX)
 	TESTQ   SI, 8(DX)
 	JEQ     accept
-	MOVQ    $0x00000001, 336(DX)
+	MOVQ    $0x00000001, 344(DX)
 	MOVQ    SI, R8
 	ANDQ    48(DX), R8
 	XORQ    216(DX), R8
@@ -7305,15 +8016,15 @@ TEXT ·copyAVX2(SB), $8-48
 	ANDQ    SI, DI
 	CMPQ    DI, 88(DX)
 	CMOVQEQ R9, R8
-	CMPQ    256(DX), $0x00
+	CMPQ    248(DX), $0x00
 	JEQ     verdict
 	MOVQ    136(DX), DI
 	ANDQ    R8, DI
 	CMPQ    DI, 144(DX)
 	JNE     verdict
-	TESTQ   R8, 240(DX)
+	TESTQ   R8, 232(DX)
 	JEQ     verdict
-	CMPQ    256(DX), $0x02
+	CMPQ    248(DX), $0x02
 	JEQ     upgrade
 
 	// If only the caller knows, there is no class.
@@ -7325,15 +8036,15 @@ TEXT ·copyAVX2(SB), $8-48
 	MOVQ  R8, R9
 	MOVQ  160(DX), DI
 	TESTQ R9, DI
-	JEQ   upgraded_hq
+	JEQ   upgraded_gh
 	ANDNQ R9, DI, R9
 	ORQ   168(DX), R9
 
-upgraded_hq:
+upgraded_gh:
 	ORQ   176(DX), R9
 	MOVQ  R9, DI
 	XORQ  R8, DI
-	MOVQ  DI, 344(DX)
+	MOVQ  DI, 368(DX)
 	XORQ  DI, DI
 	MOVQ  R8, R10
 	XORQ  SI, R10
@@ -7342,13 +8053,13 @@ upgraded_hq:
 	ANDQ  SI, R11
 	ORQ   112(DX), R11
 	TESTQ R10, R11
-	JEQ   quiet_hr
+	JEQ   quiet_gi
 	TESTQ SI, 24(DX)
-	JEQ   quiet_hr
+	JEQ   quiet_gi
 	ORQ   $0x02, DI
 
-quiet_hr:
-	MOVQ  DI, 352(DX)
+quiet_gi:
+	MOVQ  DI, 376(DX)
 	XORQ  DI, DI
 	XORQ  SI, R9
 	SETNE DI
@@ -7356,24 +8067,24 @@ quiet_hr:
 	ANDQ  SI, R10
 	ORQ   112(DX), R10
 	TESTQ R9, R10
-	JEQ   quiet_hs
+	JEQ   quiet_gj
 	TESTQ SI, 24(DX)
-	JEQ   quiet_hs
+	JEQ   quiet_gj
 	ORQ   $0x02, DI
 
-quiet_hs:
-	MOVQ DI, 360(DX)
+quiet_gj:
+	MOVQ DI, 384(DX)
 	MOVQ $0x00000004, DI
 	JMP  accept
 
 upgrade:
 	MOVQ  160(DX), DI
 	TESTQ R8, DI
-	JEQ   upgraded_ht
+	JEQ   upgraded_gk
 	ANDNQ R8, DI, R8
 	ORQ   168(DX), R8
 
-upgraded_ht:
+upgraded_gk:
 	ORQ 176(DX), R8
 
 verdict:
@@ -7385,25 +8096,28 @@ verdict:
 	ANDQ  SI, R10
 	ORQ   112(DX), R10
 	TESTQ R9, R10
-	JEQ   quiet_hu
+	JEQ   quiet_gl
 	TESTQ SI, 24(DX)
-	JEQ   quiet_hu
+	JEQ   quiet_gl
 	ORQ   $0x02, DI
 
-quiet_hu:
+quiet_gl:
 accept:
-	MOVQ  DI, 328(DX)
-	MOVQ  SI, 312(DX)
-	MOVQ  232(DX), DI
+	MOVQ  DI, 336(DX)
+	MOVQ  SI, 320(DX)
+	MOVQ  SI, DI
+	XORQ  R8, DI
+	MOVQ  DI, 360(DX)
+	MOVQ  312(DX), DI
 	ANDNQ SI, DI, SI
 	XORQ  SI, R8
-	MOVQ  R8, 320(DX)
+	MOVQ  R8, 328(DX)
 
 same_class:
-	VPBROADCASTQ 312(DX), Y1
-	VPBROADCASTQ 232(DX), Y2
-	VPBROADCASTQ 320(DX), Y3
-	VPBROADCASTQ 368(DX), Y4
+	VPBROADCASTQ 320(DX), Y1
+	VPBROADCASTQ 312(DX), Y2
+	VPBROADCASTQ 328(DX), Y3
+	VPBROADCASTQ 424(DX), Y4
 	MOVQ         first+16(FP), SI
 	ANDQ         $-32, SI
 
@@ -7425,751 +8139,277 @@ groups:
 	ADDQ SI, R8
 
 pairs:
-	VPXOR   Y5, Y5, Y5
-	VPXOR   (AX)(SI*8), Y1, Y6
+	VMOVDQU (AX)(SI*8), Y7
+	VMOVDQU 32(AX)(SI*8), Y8
+	VMOVDQU 64(AX)(SI*8), Y9
+	VMOVDQU 96(AX)(SI*8), Y10
+	VMOVDQU 128(AX)(SI*8), Y11
+	VMOVDQU 160(AX)(SI*8), Y12
+	VMOVDQU 192(AX)(SI*8), Y13
+	VMOVDQU 224(AX)(SI*8), Y14
+	VPXOR   Y7, Y1, Y5
+	VPXOR   Y8, Y1, Y6
 	VPOR    Y6, Y5, Y5
-	VPXOR   32(AX)(SI*8), Y1, Y6
+	VPXOR   Y9, Y1, Y6
 	VPOR    Y6, Y5, Y5
-	VPXOR   64(AX)(SI*8), Y1, Y6
+	VPXOR   Y10, Y1, Y6
 	VPOR    Y6, Y5, Y5
-	VPXOR   96(AX)(SI*8), Y1, Y6
+	VPXOR   Y11, Y1, Y6
 	VPOR    Y6, Y5, Y5
-	VPXOR   128(AX)(SI*8), Y1, Y6
+	VPXOR   Y12, Y1, Y6
 	VPOR    Y6, Y5, Y5
-	VPXOR   160(AX)(SI*8), Y1, Y6
+	VPXOR   Y13, Y1, Y6
 	VPOR    Y6, Y5, Y5
-	VPXOR   192(AX)(SI*8), Y1, Y6
+	VPXOR   Y14, Y1, Y6
 	VPOR    Y6, Y5, Y5
-	VPXOR   224(AX)(SI*8), Y1, Y6
-	VPOR    Y6, Y5, Y5
-	VPAND   Y2, Y5, Y5
-	VPTEST  Y5, Y5
+	VPTEST  Y2, Y5
 	JNE     mixed
 	MOVQ    $-1, DI
 	MOVQ    SI, R9
 	SHRQ    $0x03, R9
 	MOVL    DI, (BX)(R9*1)
-	TESTQ   $0x00000001, 328(DX)
-	JEQ     unchanged_hv
-	VMOVDQU (AX)(SI*8), Y5
-	VPANDN  Y5, Y2, Y5
-	VPXOR   Y3, Y5, Y5
-	VMOVDQU Y5, (AX)(SI*8)
-	VPAND   Y4, Y5, Y5
+	VPANDN  Y7, Y2, Y7
+	VPXOR   Y3, Y7, Y7
+	VPANDN  Y8, Y2, Y8
+	VPXOR   Y3, Y8, Y8
+	VPANDN  Y9, Y2, Y9
+	VPXOR   Y3, Y9, Y9
+	VPANDN  Y10, Y2, Y10
+	VPXOR   Y3, Y10, Y10
+	VPANDN  Y11, Y2, Y11
+	VPXOR   Y3, Y11, Y11
+	VPANDN  Y12, Y2, Y12
+	VPXOR   Y3, Y12, Y12
+	VPANDN  Y13, Y2, Y13
+	VPXOR   Y3, Y13, Y13
+	VPANDN  Y14, Y2, Y14
+	VPXOR   Y3, Y14, Y14
+	TESTQ   $0x00000001, 336(DX)
+	JEQ     unchanged_gm
+	VMOVDQU Y7, (AX)(SI*8)
+	VMOVDQU Y8, 32(AX)(SI*8)
+	VMOVDQU Y9, 64(AX)(SI*8)
+	VMOVDQU Y10, 96(AX)(SI*8)
+	VMOVDQU Y11, 128(AX)(SI*8)
+	VMOVDQU Y12, 160(AX)(SI*8)
+	VMOVDQU Y13, 192(AX)(SI*8)
+	VMOVDQU Y14, 224(AX)(SI*8)
+
+unchanged_gm:
+	VPAND   Y4, Y7, Y7
+	VPAND   Y4, Y8, Y8
+	VPAND   Y4, Y9, Y9
+	VPAND   Y4, Y10, Y10
+	VPAND   Y4, Y11, Y11
+	VPAND   Y4, Y12, Y12
+	VPAND   Y4, Y13, Y13
+	VPAND   Y4, Y14, Y14
 	CMPQ    (SP), $0x00
-	JNE     stream_hx
-	VMOVDQU Y5, (CX)(SI*8)
-	JMP     put_hy
+	JNE     past_gn
+	VMOVDQU Y7, (CX)(SI*8)
+	VMOVDQU Y8, 32(CX)(SI*8)
+	VMOVDQU Y9, 64(CX)(SI*8)
+	VMOVDQU Y10, 96(CX)(SI*8)
+	VMOVDQU Y11, 128(CX)(SI*8)
+	VMOVDQU Y12, 160(CX)(SI*8)
+	VMOVDQU Y13, 192(CX)(SI*8)
+	VMOVDQU Y14, 224(CX)(SI*8)
+	JMP     copied_go
 
-stream_hx:
-	VMOVNTDQ Y5, (CX)(SI*8)
+past_gn:
+	VMOVNTDQ Y7, (CX)(SI*8)
+	VMOVNTDQ Y8, 32(CX)(SI*8)
+	VMOVNTDQ Y9, 64(CX)(SI*8)
+	VMOVNTDQ Y10, 96(CX)(SI*8)
+	VMOVNTDQ Y11, 128(CX)(SI*8)
+	VMOVNTDQ Y12, 160(CX)(SI*8)
+	VMOVNTDQ Y13, 192(CX)(SI*8)
+	VMOVNTDQ Y14, 224(CX)(SI*8)
 
-put_hy:
-	VMOVDQU 32(AX)(SI*8), Y5
-	VPANDN  Y5, Y2, Y5
-	VPXOR   Y3, Y5, Y5
-	VMOVDQU Y5, 32(AX)(SI*8)
-	VPAND   Y4, Y5, Y5
-	CMPQ    (SP), $0x00
-	JNE     stream_hz
-	VMOVDQU Y5, 32(CX)(SI*8)
-	JMP     put_ia
-
-stream_hz:
-	VMOVNTDQ Y5, 32(CX)(SI*8)
-
-put_ia:
-	VMOVDQU 64(AX)(SI*8), Y5
-	VPANDN  Y5, Y2, Y5
-	VPXOR   Y3, Y5, Y5
-	VMOVDQU Y5, 64(AX)(SI*8)
-	VPAND   Y4, Y5, Y5
-	CMPQ    (SP), $0x00
-	JNE     stream_ib
-	VMOVDQU Y5, 64(CX)(SI*8)
-	JMP     put_ic
-
-stream_ib:
-	VMOVNTDQ Y5, 64(CX)(SI*8)
-
-put_ic:
-	VMOVDQU 96(AX)(SI*8), Y5
-	VPANDN  Y5, Y2, Y5
-	VPXOR   Y3, Y5, Y5
-	VMOVDQU Y5, 96(AX)(SI*8)
-	VPAND   Y4, Y5, Y5
-	CMPQ    (SP), $0x00
-	JNE     stream_id
-	VMOVDQU Y5, 96(CX)(SI*8)
-	JMP     put_ie
-
-stream_id:
-	VMOVNTDQ Y5, 96(CX)(SI*8)
-
-put_ie:
-	VMOVDQU 128(AX)(SI*8), Y5
-	VPANDN  Y5, Y2, Y5
-	VPXOR   Y3, Y5, Y5
-	VMOVDQU Y5, 128(AX)(SI*8)
-	VPAND   Y4, Y5, Y5
-	CMPQ    (SP), $0x00
-	JNE     stream_if
-	VMOVDQU Y5, 128(CX)(SI*8)
-	JMP     put_ig
-
-stream_if:
-	VMOVNTDQ Y5, 128(CX)(SI*8)
-
-put_ig:
-	VMOVDQU 160(AX)(SI*8), Y5
-	VPANDN  Y5, Y2, Y5
-	VPXOR   Y3, Y5, Y5
-	VMOVDQU Y5, 160(AX)(SI*8)
-	VPAND   Y4, Y5, Y5
-	CMPQ    (SP), $0x00
-	JNE     stream_ih
-	VMOVDQU Y5, 160(CX)(SI*8)
-	JMP     put_ii
-
-stream_ih:
-	VMOVNTDQ Y5, 160(CX)(SI*8)
-
-put_ii:
-	VMOVDQU 192(AX)(SI*8), Y5
-	VPANDN  Y5, Y2, Y5
-	VPXOR   Y3, Y5, Y5
-	VMOVDQU Y5, 192(AX)(SI*8)
-	VPAND   Y4, Y5, Y5
-	CMPQ    (SP), $0x00
-	JNE     stream_ij
-	VMOVDQU Y5, 192(CX)(SI*8)
-	JMP     put_ik
-
-stream_ij:
-	VMOVNTDQ Y5, 192(CX)(SI*8)
-
-put_ik:
-	VMOVDQU 224(AX)(SI*8), Y5
-	VPANDN  Y5, Y2, Y5
-	VPXOR   Y3, Y5, Y5
-	VMOVDQU Y5, 224(AX)(SI*8)
-	VPAND   Y4, Y5, Y5
-	CMPQ    (SP), $0x00
-	JNE     stream_il
-	VMOVDQU Y5, 224(CX)(SI*8)
-	JMP     put_im
-
-stream_il:
-	VMOVNTDQ Y5, 224(CX)(SI*8)
-
-put_im:
-	JMP copied_hw
-
-unchanged_hv:
-	VMOVDQU (AX)(SI*8), Y5
-	VPANDN  Y5, Y2, Y5
-	VPXOR   Y3, Y5, Y5
-	VPAND   Y4, Y5, Y5
-	CMPQ    (SP), $0x00
-	JNE     stream_in
-	VMOVDQU Y5, (CX)(SI*8)
-	JMP     put_io
-
-stream_in:
-	VMOVNTDQ Y5, (CX)(SI*8)
-
-put_io:
-	VMOVDQU 32(AX)(SI*8), Y5
-	VPANDN  Y5, Y2, Y5
-	VPXOR   Y3, Y5, Y5
-	VPAND   Y4, Y5, Y5
-	CMPQ    (SP), $0x00
-	JNE     stream_ip
-	VMOVDQU Y5, 32(CX)(SI*8)
-	JMP     put_iq
-
-stream_ip:
-	VMOVNTDQ Y5, 32(CX)(SI*8)
-
-put_iq:
-	VMOVDQU 64(AX)(SI*8), Y5
-	VPANDN  Y5, Y2, Y5
-	VPXOR   Y3, Y5, Y5
-	VPAND   Y4, Y5, Y5
-	CMPQ    (SP), $0x00
-	JNE     stream_ir
-	VMOVDQU Y5, 64(CX)(SI*8)
-	JMP     put_is
-
-stream_ir:
-	VMOVNTDQ Y5, 64(CX)(SI*8)
-
-put_is:
-	VMOVDQU 96(AX)(SI*8), Y5
-	VPANDN  Y5, Y2, Y5
-	VPXOR   Y3, Y5, Y5
-	VPAND   Y4, Y5, Y5
-	CMPQ    (SP), $0x00
-	JNE     stream_it
-	VMOVDQU Y5, 96(CX)(SI*8)
-	JMP     put_iu
-
-stream_it:
-	VMOVNTDQ Y5, 96(CX)(SI*8)
-
-put_iu:
-	VMOVDQU 128(AX)(SI*8), Y5
-	VPANDN  Y5, Y2, Y5
-	VPXOR   Y3, Y5, Y5
-	VPAND   Y4, Y5, Y5
-	CMPQ    (SP), $0x00
-	JNE     stream_iv
-	VMOVDQU Y5, 128(CX)(SI*8)
-	JMP     put_iw
-
-stream_iv:
-	VMOVNTDQ Y5, 128(CX)(SI*8)
-
-put_iw:
-	VMOVDQU 160(AX)(SI*8), Y5
-	VPANDN  Y5, Y2, Y5
-	VPXOR   Y3, Y5, Y5
-	VPAND   Y4, Y5, Y5
-	CMPQ    (SP), $0x00
-	JNE     stream_ix
-	VMOVDQU Y5, 160(CX)(SI*8)
-	JMP     put_iy
-
-stream_ix:
-	VMOVNTDQ Y5, 160(CX)(SI*8)
-
-put_iy:
-	VMOVDQU 192(AX)(SI*8), Y5
-	VPANDN  Y5, Y2, Y5
-	VPXOR   Y3, Y5, Y5
-	VPAND   Y4, Y5, Y5
-	CMPQ    (SP), $0x00
-	JNE     stream_iz
-	VMOVDQU Y5, 192(CX)(SI*8)
-	JMP     put_ja
-
-stream_iz:
-	VMOVNTDQ Y5, 192(CX)(SI*8)
-
-put_ja:
-	VMOVDQU 224(AX)(SI*8), Y5
-	VPANDN  Y5, Y2, Y5
-	VPXOR   Y3, Y5, Y5
-	VPAND   Y4, Y5, Y5
-	CMPQ    (SP), $0x00
-	JNE     stream_jb
-	VMOVDQU Y5, 224(CX)(SI*8)
-	JMP     put_jc
-
-stream_jb:
-	VMOVNTDQ Y5, 224(CX)(SI*8)
-
-put_jc:
-copied_hw:
+copied_go:
 	ADDQ    $0x20, SI
-	VPXOR   Y5, Y5, Y5
-	VPXOR   (AX)(SI*8), Y1, Y6
+	VMOVDQU (AX)(SI*8), Y7
+	VMOVDQU 32(AX)(SI*8), Y8
+	VMOVDQU 64(AX)(SI*8), Y9
+	VMOVDQU 96(AX)(SI*8), Y10
+	VMOVDQU 128(AX)(SI*8), Y11
+	VMOVDQU 160(AX)(SI*8), Y12
+	VMOVDQU 192(AX)(SI*8), Y13
+	VMOVDQU 224(AX)(SI*8), Y14
+	VPXOR   Y7, Y1, Y5
+	VPXOR   Y8, Y1, Y6
 	VPOR    Y6, Y5, Y5
-	VPXOR   32(AX)(SI*8), Y1, Y6
+	VPXOR   Y9, Y1, Y6
 	VPOR    Y6, Y5, Y5
-	VPXOR   64(AX)(SI*8), Y1, Y6
+	VPXOR   Y10, Y1, Y6
 	VPOR    Y6, Y5, Y5
-	VPXOR   96(AX)(SI*8), Y1, Y6
+	VPXOR   Y11, Y1, Y6
 	VPOR    Y6, Y5, Y5
-	VPXOR   128(AX)(SI*8), Y1, Y6
+	VPXOR   Y12, Y1, Y6
 	VPOR    Y6, Y5, Y5
-	VPXOR   160(AX)(SI*8), Y1, Y6
+	VPXOR   Y13, Y1, Y6
 	VPOR    Y6, Y5, Y5
-	VPXOR   192(AX)(SI*8), Y1, Y6
+	VPXOR   Y14, Y1, Y6
 	VPOR    Y6, Y5, Y5
-	VPXOR   224(AX)(SI*8), Y1, Y6
-	VPOR    Y6, Y5, Y5
-	VPAND   Y2, Y5, Y5
-	VPTEST  Y5, Y5
+	VPTEST  Y2, Y5
 	JNE     mixed
 	MOVQ    $-1, DI
 	MOVQ    SI, R9
 	SHRQ    $0x03, R9
 	MOVL    DI, (BX)(R9*1)
-	TESTQ   $0x00000001, 328(DX)
-	JEQ     unchanged_jd
-	VMOVDQU (AX)(SI*8), Y5
-	VPANDN  Y5, Y2, Y5
-	VPXOR   Y3, Y5, Y5
-	VMOVDQU Y5, (AX)(SI*8)
-	VPAND   Y4, Y5, Y5
+	VPANDN  Y7, Y2, Y7
+	VPXOR   Y3, Y7, Y7
+	VPANDN  Y8, Y2, Y8
+	VPXOR   Y3, Y8, Y8
+	VPANDN  Y9, Y2, Y9
+	VPXOR   Y3, Y9, Y9
+	VPANDN  Y10, Y2, Y10
+	VPXOR   Y3, Y10, Y10
+	VPANDN  Y11, Y2, Y11
+	VPXOR   Y3, Y11, Y11
+	VPANDN  Y12, Y2, Y12
+	VPXOR   Y3, Y12, Y12
+	VPANDN  Y13, Y2, Y13
+	VPXOR   Y3, Y13, Y13
+	VPANDN  Y14, Y2, Y14
+	VPXOR   Y3, Y14, Y14
+	TESTQ   $0x00000001, 336(DX)
+	JEQ     unchanged_gp
+	VMOVDQU Y7, (AX)(SI*8)
+	VMOVDQU Y8, 32(AX)(SI*8)
+	VMOVDQU Y9, 64(AX)(SI*8)
+	VMOVDQU Y10, 96(AX)(SI*8)
+	VMOVDQU Y11, 128(AX)(SI*8)
+	VMOVDQU Y12, 160(AX)(SI*8)
+	VMOVDQU Y13, 192(AX)(SI*8)
+	VMOVDQU Y14, 224(AX)(SI*8)
+
+unchanged_gp:
+	VPAND   Y4, Y7, Y7
+	VPAND   Y4, Y8, Y8
+	VPAND   Y4, Y9, Y9
+	VPAND   Y4, Y10, Y10
+	VPAND   Y4, Y11, Y11
+	VPAND   Y4, Y12, Y12
+	VPAND   Y4, Y13, Y13
+	VPAND   Y4, Y14, Y14
 	CMPQ    (SP), $0x00
-	JNE     stream_jf
-	VMOVDQU Y5, (CX)(SI*8)
-	JMP     put_jg
+	JNE     past_gq
+	VMOVDQU Y7, (CX)(SI*8)
+	VMOVDQU Y8, 32(CX)(SI*8)
+	VMOVDQU Y9, 64(CX)(SI*8)
+	VMOVDQU Y10, 96(CX)(SI*8)
+	VMOVDQU Y11, 128(CX)(SI*8)
+	VMOVDQU Y12, 160(CX)(SI*8)
+	VMOVDQU Y13, 192(CX)(SI*8)
+	VMOVDQU Y14, 224(CX)(SI*8)
+	JMP     copied_gr
 
-stream_jf:
-	VMOVNTDQ Y5, (CX)(SI*8)
+past_gq:
+	VMOVNTDQ Y7, (CX)(SI*8)
+	VMOVNTDQ Y8, 32(CX)(SI*8)
+	VMOVNTDQ Y9, 64(CX)(SI*8)
+	VMOVNTDQ Y10, 96(CX)(SI*8)
+	VMOVNTDQ Y11, 128(CX)(SI*8)
+	VMOVNTDQ Y12, 160(CX)(SI*8)
+	VMOVNTDQ Y13, 192(CX)(SI*8)
+	VMOVNTDQ Y14, 224(CX)(SI*8)
 
-put_jg:
-	VMOVDQU 32(AX)(SI*8), Y5
-	VPANDN  Y5, Y2, Y5
-	VPXOR   Y3, Y5, Y5
-	VMOVDQU Y5, 32(AX)(SI*8)
-	VPAND   Y4, Y5, Y5
-	CMPQ    (SP), $0x00
-	JNE     stream_jh
-	VMOVDQU Y5, 32(CX)(SI*8)
-	JMP     put_ji
-
-stream_jh:
-	VMOVNTDQ Y5, 32(CX)(SI*8)
-
-put_ji:
-	VMOVDQU 64(AX)(SI*8), Y5
-	VPANDN  Y5, Y2, Y5
-	VPXOR   Y3, Y5, Y5
-	VMOVDQU Y5, 64(AX)(SI*8)
-	VPAND   Y4, Y5, Y5
-	CMPQ    (SP), $0x00
-	JNE     stream_jj
-	VMOVDQU Y5, 64(CX)(SI*8)
-	JMP     put_jk
-
-stream_jj:
-	VMOVNTDQ Y5, 64(CX)(SI*8)
-
-put_jk:
-	VMOVDQU 96(AX)(SI*8), Y5
-	VPANDN  Y5, Y2, Y5
-	VPXOR   Y3, Y5, Y5
-	VMOVDQU Y5, 96(AX)(SI*8)
-	VPAND   Y4, Y5, Y5
-	CMPQ    (SP), $0x00
-	JNE     stream_jl
-	VMOVDQU Y5, 96(CX)(SI*8)
-	JMP     put_jm
-
-stream_jl:
-	VMOVNTDQ Y5, 96(CX)(SI*8)
-
-put_jm:
-	VMOVDQU 128(AX)(SI*8), Y5
-	VPANDN  Y5, Y2, Y5
-	VPXOR   Y3, Y5, Y5
-	VMOVDQU Y5, 128(AX)(SI*8)
-	VPAND   Y4, Y5, Y5
-	CMPQ    (SP), $0x00
-	JNE     stream_jn
-	VMOVDQU Y5, 128(CX)(SI*8)
-	JMP     put_jo
-
-stream_jn:
-	VMOVNTDQ Y5, 128(CX)(SI*8)
-
-put_jo:
-	VMOVDQU 160(AX)(SI*8), Y5
-	VPANDN  Y5, Y2, Y5
-	VPXOR   Y3, Y5, Y5
-	VMOVDQU Y5, 160(AX)(SI*8)
-	VPAND   Y4, Y5, Y5
-	CMPQ    (SP), $0x00
-	JNE     stream_jp
-	VMOVDQU Y5, 160(CX)(SI*8)
-	JMP     put_jq
-
-stream_jp:
-	VMOVNTDQ Y5, 160(CX)(SI*8)
-
-put_jq:
-	VMOVDQU 192(AX)(SI*8), Y5
-	VPANDN  Y5, Y2, Y5
-	VPXOR   Y3, Y5, Y5
-	VMOVDQU Y5, 192(AX)(SI*8)
-	VPAND   Y4, Y5, Y5
-	CMPQ    (SP), $0x00
-	JNE     stream_jr
-	VMOVDQU Y5, 192(CX)(SI*8)
-	JMP     put_js
-
-stream_jr:
-	VMOVNTDQ Y5, 192(CX)(SI*8)
-
-put_js:
-	VMOVDQU 224(AX)(SI*8), Y5
-	VPANDN  Y5, Y2, Y5
-	VPXOR   Y3, Y5, Y5
-	VMOVDQU Y5, 224(AX)(SI*8)
-	VPAND   Y4, Y5, Y5
-	CMPQ    (SP), $0x00
-	JNE     stream_jt
-	VMOVDQU Y5, 224(CX)(SI*8)
-	JMP     put_ju
-
-stream_jt:
-	VMOVNTDQ Y5, 224(CX)(SI*8)
-
-put_ju:
-	JMP copied_je
-
-unchanged_jd:
-	VMOVDQU (AX)(SI*8), Y5
-	VPANDN  Y5, Y2, Y5
-	VPXOR   Y3, Y5, Y5
-	VPAND   Y4, Y5, Y5
-	CMPQ    (SP), $0x00
-	JNE     stream_jv
-	VMOVDQU Y5, (CX)(SI*8)
-	JMP     put_jw
-
-stream_jv:
-	VMOVNTDQ Y5, (CX)(SI*8)
-
-put_jw:
-	VMOVDQU 32(AX)(SI*8), Y5
-	VPANDN  Y5, Y2, Y5
-	VPXOR   Y3, Y5, Y5
-	VPAND   Y4, Y5, Y5
-	CMPQ    (SP), $0x00
-	JNE     stream_jx
-	VMOVDQU Y5, 32(CX)(SI*8)
-	JMP     put_jy
-
-stream_jx:
-	VMOVNTDQ Y5, 32(CX)(SI*8)
-
-put_jy:
-	VMOVDQU 64(AX)(SI*8), Y5
-	VPANDN  Y5, Y2, Y5
-	VPXOR   Y3, Y5, Y5
-	VPAND   Y4, Y5, Y5
-	CMPQ    (SP), $0x00
-	JNE     stream_jz
-	VMOVDQU Y5, 64(CX)(SI*8)
-	JMP     put_ka
-
-stream_jz:
-	VMOVNTDQ Y5, 64(CX)(SI*8)
-
-put_ka:
-	VMOVDQU 96(AX)(SI*8), Y5
-	VPANDN  Y5, Y2, Y5
-	VPXOR   Y3, Y5, Y5
-	VPAND   Y4, Y5, Y5
-	CMPQ    (SP), $0x00
-	JNE     stream_kb
-	VMOVDQU Y5, 96(CX)(SI*8)
-	JMP     put_kc
-
-stream_kb:
-	VMOVNTDQ Y5, 96(CX)(SI*8)
-
-put_kc:
-	VMOVDQU 128(AX)(SI*8), Y5
-	VPANDN  Y5, Y2, Y5
-	VPXOR   Y3, Y5, Y5
-	VPAND   Y4, Y5, Y5
-	CMPQ    (SP), $0x00
-	JNE     stream_kd
-	VMOVDQU Y5, 128(CX)(SI*8)
-	JMP     put_ke
-
-stream_kd:
-	VMOVNTDQ Y5, 128(CX)(SI*8)
-
-put_ke:
-	VMOVDQU 160(AX)(SI*8), Y5
-	VPANDN  Y5, Y2, Y5
-	VPXOR   Y3, Y5, Y5
-	VPAND   Y4, Y5, Y5
-	CMPQ    (SP), $0x00
-	JNE     stream_kf
-	VMOVDQU Y5, 160(CX)(SI*8)
-	JMP     put_kg
-
-stream_kf:
-	VMOVNTDQ Y5, 160(CX)(SI*8)
-
-put_kg:
-	VMOVDQU 192(AX)(SI*8), Y5
-	VPANDN  Y5, Y2, Y5
-	VPXOR   Y3, Y5, Y5
-	VPAND   Y4, Y5, Y5
-	CMPQ    (SP), $0x00
-	JNE     stream_kh
-	VMOVDQU Y5, 192(CX)(SI*8)
-	JMP     put_ki
-
-stream_kh:
-	VMOVNTDQ Y5, 192(CX)(SI*8)
-
-put_ki:
-	VMOVDQU 224(AX)(SI*8), Y5
-	VPANDN  Y5, Y2, Y5
-	VPXOR   Y3, Y5, Y5
-	VPAND   Y4, Y5, Y5
-	CMPQ    (SP), $0x00
-	JNE     stream_kj
-	VMOVDQU Y5, 224(CX)(SI*8)
-	JMP     put_kk
-
-stream_kj:
-	VMOVNTDQ Y5, 224(CX)(SI*8)
-
-put_kk:
-copied_je:
+copied_gr:
 	ADDQ $0x20, SI
 	CMPQ SI, R8
 	JLT  pairs
 	JMP  groups
 
 single:
-	VPXOR   Y5, Y5, Y5
-	VPXOR   (AX)(SI*8), Y1, Y6
+	VMOVDQU (AX)(SI*8), Y7
+	VMOVDQU 32(AX)(SI*8), Y8
+	VMOVDQU 64(AX)(SI*8), Y9
+	VMOVDQU 96(AX)(SI*8), Y10
+	VMOVDQU 128(AX)(SI*8), Y11
+	VMOVDQU 160(AX)(SI*8), Y12
+	VMOVDQU 192(AX)(SI*8), Y13
+	VMOVDQU 224(AX)(SI*8), Y14
+	VPXOR   Y7, Y1, Y5
+	VPXOR   Y8, Y1, Y6
 	VPOR    Y6, Y5, Y5
-	VPXOR   32(AX)(SI*8), Y1, Y6
+	VPXOR   Y9, Y1, Y6
 	VPOR    Y6, Y5, Y5
-	VPXOR   64(AX)(SI*8), Y1, Y6
+	VPXOR   Y10, Y1, Y6
 	VPOR    Y6, Y5, Y5
-	VPXOR   96(AX)(SI*8), Y1, Y6
+	VPXOR   Y11, Y1, Y6
 	VPOR    Y6, Y5, Y5
-	VPXOR   128(AX)(SI*8), Y1, Y6
+	VPXOR   Y12, Y1, Y6
 	VPOR    Y6, Y5, Y5
-	VPXOR   160(AX)(SI*8), Y1, Y6
+	VPXOR   Y13, Y1, Y6
 	VPOR    Y6, Y5, Y5
-	VPXOR   192(AX)(SI*8), Y1, Y6
+	VPXOR   Y14, Y1, Y6
 	VPOR    Y6, Y5, Y5
-	VPXOR   224(AX)(SI*8), Y1, Y6
-	VPOR    Y6, Y5, Y5
-	VPAND   Y2, Y5, Y5
-	VPTEST  Y5, Y5
+	VPTEST  Y2, Y5
 	JNE     mixed
 	MOVQ    $-1, DI
 	MOVQ    SI, R8
 	SHRQ    $0x03, R8
 	MOVL    DI, (BX)(R8*1)
-	TESTQ   $0x00000001, 328(DX)
-	JEQ     unchanged_kl
-	VMOVDQU (AX)(SI*8), Y5
-	VPANDN  Y5, Y2, Y5
-	VPXOR   Y3, Y5, Y5
-	VMOVDQU Y5, (AX)(SI*8)
-	VPAND   Y4, Y5, Y5
+	VPANDN  Y7, Y2, Y7
+	VPXOR   Y3, Y7, Y7
+	VPANDN  Y8, Y2, Y8
+	VPXOR   Y3, Y8, Y8
+	VPANDN  Y9, Y2, Y9
+	VPXOR   Y3, Y9, Y9
+	VPANDN  Y10, Y2, Y10
+	VPXOR   Y3, Y10, Y10
+	VPANDN  Y11, Y2, Y11
+	VPXOR   Y3, Y11, Y11
+	VPANDN  Y12, Y2, Y12
+	VPXOR   Y3, Y12, Y12
+	VPANDN  Y13, Y2, Y13
+	VPXOR   Y3, Y13, Y13
+	VPANDN  Y14, Y2, Y14
+	VPXOR   Y3, Y14, Y14
+	TESTQ   $0x00000001, 336(DX)
+	JEQ     unchanged_gs
+	VMOVDQU Y7, (AX)(SI*8)
+	VMOVDQU Y8, 32(AX)(SI*8)
+	VMOVDQU Y9, 64(AX)(SI*8)
+	VMOVDQU Y10, 96(AX)(SI*8)
+	VMOVDQU Y11, 128(AX)(SI*8)
+	VMOVDQU Y12, 160(AX)(SI*8)
+	VMOVDQU Y13, 192(AX)(SI*8)
+	VMOVDQU Y14, 224(AX)(SI*8)
+
+unchanged_gs:
+	VPAND   Y4, Y7, Y7
+	VPAND   Y4, Y8, Y8
+	VPAND   Y4, Y9, Y9
+	VPAND   Y4, Y10, Y10
+	VPAND   Y4, Y11, Y11
+	VPAND   Y4, Y12, Y12
+	VPAND   Y4, Y13, Y13
+	VPAND   Y4, Y14, Y14
 	CMPQ    (SP), $0x00
-	JNE     stream_kn
-	VMOVDQU Y5, (CX)(SI*8)
-	JMP     put_ko
+	JNE     past_gt
+	VMOVDQU Y7, (CX)(SI*8)
+	VMOVDQU Y8, 32(CX)(SI*8)
+	VMOVDQU Y9, 64(CX)(SI*8)
+	VMOVDQU Y10, 96(CX)(SI*8)
+	VMOVDQU Y11, 128(CX)(SI*8)
+	VMOVDQU Y12, 160(CX)(SI*8)
+	VMOVDQU Y13, 192(CX)(SI*8)
+	VMOVDQU Y14, 224(CX)(SI*8)
+	JMP     copied_gu
 
-stream_kn:
-	VMOVNTDQ Y5, (CX)(SI*8)
+past_gt:
+	VMOVNTDQ Y7, (CX)(SI*8)
+	VMOVNTDQ Y8, 32(CX)(SI*8)
+	VMOVNTDQ Y9, 64(CX)(SI*8)
+	VMOVNTDQ Y10, 96(CX)(SI*8)
+	VMOVNTDQ Y11, 128(CX)(SI*8)
+	VMOVNTDQ Y12, 160(CX)(SI*8)
+	VMOVNTDQ Y13, 192(CX)(SI*8)
+	VMOVNTDQ Y14, 224(CX)(SI*8)
 
-put_ko:
-	VMOVDQU 32(AX)(SI*8), Y5
-	VPANDN  Y5, Y2, Y5
-	VPXOR   Y3, Y5, Y5
-	VMOVDQU Y5, 32(AX)(SI*8)
-	VPAND   Y4, Y5, Y5
-	CMPQ    (SP), $0x00
-	JNE     stream_kp
-	VMOVDQU Y5, 32(CX)(SI*8)
-	JMP     put_kq
-
-stream_kp:
-	VMOVNTDQ Y5, 32(CX)(SI*8)
-
-put_kq:
-	VMOVDQU 64(AX)(SI*8), Y5
-	VPANDN  Y5, Y2, Y5
-	VPXOR   Y3, Y5, Y5
-	VMOVDQU Y5, 64(AX)(SI*8)
-	VPAND   Y4, Y5, Y5
-	CMPQ    (SP), $0x00
-	JNE     stream_kr
-	VMOVDQU Y5, 64(CX)(SI*8)
-	JMP     put_ks
-
-stream_kr:
-	VMOVNTDQ Y5, 64(CX)(SI*8)
-
-put_ks:
-	VMOVDQU 96(AX)(SI*8), Y5
-	VPANDN  Y5, Y2, Y5
-	VPXOR   Y3, Y5, Y5
-	VMOVDQU Y5, 96(AX)(SI*8)
-	VPAND   Y4, Y5, Y5
-	CMPQ    (SP), $0x00
-	JNE     stream_kt
-	VMOVDQU Y5, 96(CX)(SI*8)
-	JMP     put_ku
-
-stream_kt:
-	VMOVNTDQ Y5, 96(CX)(SI*8)
-
-put_ku:
-	VMOVDQU 128(AX)(SI*8), Y5
-	VPANDN  Y5, Y2, Y5
-	VPXOR   Y3, Y5, Y5
-	VMOVDQU Y5, 128(AX)(SI*8)
-	VPAND   Y4, Y5, Y5
-	CMPQ    (SP), $0x00
-	JNE     stream_kv
-	VMOVDQU Y5, 128(CX)(SI*8)
-	JMP     put_kw
-
-stream_kv:
-	VMOVNTDQ Y5, 128(CX)(SI*8)
-
-put_kw:
-	VMOVDQU 160(AX)(SI*8), Y5
-	VPANDN  Y5, Y2, Y5
-	VPXOR   Y3, Y5, Y5
-	VMOVDQU Y5, 160(AX)(SI*8)
-	VPAND   Y4, Y5, Y5
-	CMPQ    (SP), $0x00
-	JNE     stream_kx
-	VMOVDQU Y5, 160(CX)(SI*8)
-	JMP     put_ky
-
-stream_kx:
-	VMOVNTDQ Y5, 160(CX)(SI*8)
-
-put_ky:
-	VMOVDQU 192(AX)(SI*8), Y5
-	VPANDN  Y5, Y2, Y5
-	VPXOR   Y3, Y5, Y5
-	VMOVDQU Y5, 192(AX)(SI*8)
-	VPAND   Y4, Y5, Y5
-	CMPQ    (SP), $0x00
-	JNE     stream_kz
-	VMOVDQU Y5, 192(CX)(SI*8)
-	JMP     put_la
-
-stream_kz:
-	VMOVNTDQ Y5, 192(CX)(SI*8)
-
-put_la:
-	VMOVDQU 224(AX)(SI*8), Y5
-	VPANDN  Y5, Y2, Y5
-	VPXOR   Y3, Y5, Y5
-	VMOVDQU Y5, 224(AX)(SI*8)
-	VPAND   Y4, Y5, Y5
-	CMPQ    (SP), $0x00
-	JNE     stream_lb
-	VMOVDQU Y5, 224(CX)(SI*8)
-	JMP     put_lc
-
-stream_lb:
-	VMOVNTDQ Y5, 224(CX)(SI*8)
-
-put_lc:
-	JMP copied_km
-
-unchanged_kl:
-	VMOVDQU (AX)(SI*8), Y5
-	VPANDN  Y5, Y2, Y5
-	VPXOR   Y3, Y5, Y5
-	VPAND   Y4, Y5, Y5
-	CMPQ    (SP), $0x00
-	JNE     stream_ld
-	VMOVDQU Y5, (CX)(SI*8)
-	JMP     put_le
-
-stream_ld:
-	VMOVNTDQ Y5, (CX)(SI*8)
-
-put_le:
-	VMOVDQU 32(AX)(SI*8), Y5
-	VPANDN  Y5, Y2, Y5
-	VPXOR   Y3, Y5, Y5
-	VPAND   Y4, Y5, Y5
-	CMPQ    (SP), $0x00
-	JNE     stream_lf
-	VMOVDQU Y5, 32(CX)(SI*8)
-	JMP     put_lg
-
-stream_lf:
-	VMOVNTDQ Y5, 32(CX)(SI*8)
-
-put_lg:
-	VMOVDQU 64(AX)(SI*8), Y5
-	VPANDN  Y5, Y2, Y5
-	VPXOR   Y3, Y5, Y5
-	VPAND   Y4, Y5, Y5
-	CMPQ    (SP), $0x00
-	JNE     stream_lh
-	VMOVDQU Y5, 64(CX)(SI*8)
-	JMP     put_li
-
-stream_lh:
-	VMOVNTDQ Y5, 64(CX)(SI*8)
-
-put_li:
-	VMOVDQU 96(AX)(SI*8), Y5
-	VPANDN  Y5, Y2, Y5
-	VPXOR   Y3, Y5, Y5
-	VPAND   Y4, Y5, Y5
-	CMPQ    (SP), $0x00
-	JNE     stream_lj
-	VMOVDQU Y5, 96(CX)(SI*8)
-	JMP     put_lk
-
-stream_lj:
-	VMOVNTDQ Y5, 96(CX)(SI*8)
-
-put_lk:
-	VMOVDQU 128(AX)(SI*8), Y5
-	VPANDN  Y5, Y2, Y5
-	VPXOR   Y3, Y5, Y5
-	VPAND   Y4, Y5, Y5
-	CMPQ    (SP), $0x00
-	JNE     stream_ll
-	VMOVDQU Y5, 128(CX)(SI*8)
-	JMP     put_lm
-
-stream_ll:
-	VMOVNTDQ Y5, 128(CX)(SI*8)
-
-put_lm:
-	VMOVDQU 160(AX)(SI*8), Y5
-	VPANDN  Y5, Y2, Y5
-	VPXOR   Y3, Y5, Y5
-	VPAND   Y4, Y5, Y5
-	CMPQ    (SP), $0x00
-	JNE     stream_ln
-	VMOVDQU Y5, 160(CX)(SI*8)
-	JMP     put_lo
-
-stream_ln:
-	VMOVNTDQ Y5, 160(CX)(SI*8)
-
-put_lo:
-	VMOVDQU 192(AX)(SI*8), Y5
-	VPANDN  Y5, Y2, Y5
-	VPXOR   Y3, Y5, Y5
-	VPAND   Y4, Y5, Y5
-	CMPQ    (SP), $0x00
-	JNE     stream_lp
-	VMOVDQU Y5, 192(CX)(SI*8)
-	JMP     put_lq
-
-stream_lp:
-	VMOVNTDQ Y5, 192(CX)(SI*8)
-
-put_lq:
-	VMOVDQU 224(AX)(SI*8), Y5
-	VPANDN  Y5, Y2, Y5
-	VPXOR   Y3, Y5, Y5
-	VPAND   Y4, Y5, Y5
-	CMPQ    (SP), $0x00
-	JNE     stream_lr
-	VMOVDQU Y5, 224(CX)(SI*8)
-	JMP     put_ls
-
-stream_lr:
-	VMOVNTDQ Y5, 224(CX)(SI*8)
-
-put_ls:
-copied_km:
+copied_gu:
 	ADDQ $0x20, SI
 	JMP  groups
 
@@ -8349,7 +8589,7 @@ partial_group:
 	SHRQ         $0x03, R9
 	MOVL         R8, 64(BX)(R9*1)
 	TESTQ        DI, DI
-	JEQ          no_page_lt
+	JEQ          no_page_gv
 	VPBROADCASTQ 48(DX), Y5
 	VPBROADCASTQ 80(DX), Y6
 	VPBROADCASTQ 88(DX), Y7
@@ -8370,11 +8610,11 @@ partial_group:
 	VPAND        Y13, Y12, Y12
 	VPCMPEQQ     Y13, Y12, Y12
 	CMPQ         48(DX), $-1
-	JEQ          parent_stays_lu
+	JEQ          parent_stays_gw
 	VPBLENDVB    Y12, Y11, Y10, Y10
 	VMOVDQU      Y10, (AX)(SI*8)
 
-parent_stays_lu:
+parent_stays_gw:
 	VPAND        Y4, Y11, Y11
 	VMOVDQU      (CX)(SI*8), Y10
 	VPBLENDVB    Y12, Y11, Y10, Y10
@@ -8395,11 +8635,11 @@ parent_stays_lu:
 	VPAND        Y13, Y12, Y12
 	VPCMPEQQ     Y13, Y12, Y12
 	CMPQ         48(DX), $-1
-	JEQ          parent_stays_lv
+	JEQ          parent_stays_gx
 	VPBLENDVB    Y12, Y11, Y10, Y10
 	VMOVDQU      Y10, 32(AX)(SI*8)
 
-parent_stays_lv:
+parent_stays_gx:
 	VPAND        Y4, Y11, Y11
 	VMOVDQU      32(CX)(SI*8), Y10
 	VPBLENDVB    Y12, Y11, Y10, Y10
@@ -8420,11 +8660,11 @@ parent_stays_lv:
 	VPAND        Y13, Y12, Y12
 	VPCMPEQQ     Y13, Y12, Y12
 	CMPQ         48(DX), $-1
-	JEQ          parent_stays_lw
+	JEQ          parent_stays_gy
 	VPBLENDVB    Y12, Y11, Y10, Y10
 	VMOVDQU      Y10, 64(AX)(SI*8)
 
-parent_stays_lw:
+parent_stays_gy:
 	VPAND        Y4, Y11, Y11
 	VMOVDQU      64(CX)(SI*8), Y10
 	VPBLENDVB    Y12, Y11, Y10, Y10
@@ -8445,11 +8685,11 @@ parent_stays_lw:
 	VPAND        Y13, Y12, Y12
 	VPCMPEQQ     Y13, Y12, Y12
 	CMPQ         48(DX), $-1
-	JEQ          parent_stays_lx
+	JEQ          parent_stays_gz
 	VPBLENDVB    Y12, Y11, Y10, Y10
 	VMOVDQU      Y10, 96(AX)(SI*8)
 
-parent_stays_lx:
+parent_stays_gz:
 	VPAND        Y4, Y11, Y11
 	VMOVDQU      96(CX)(SI*8), Y10
 	VPBLENDVB    Y12, Y11, Y10, Y10
@@ -8470,11 +8710,11 @@ parent_stays_lx:
 	VPAND        Y13, Y12, Y12
 	VPCMPEQQ     Y13, Y12, Y12
 	CMPQ         48(DX), $-1
-	JEQ          parent_stays_ly
+	JEQ          parent_stays_ha
 	VPBLENDVB    Y12, Y11, Y10, Y10
 	VMOVDQU      Y10, 128(AX)(SI*8)
 
-parent_stays_ly:
+parent_stays_ha:
 	VPAND        Y4, Y11, Y11
 	VMOVDQU      128(CX)(SI*8), Y10
 	VPBLENDVB    Y12, Y11, Y10, Y10
@@ -8495,11 +8735,11 @@ parent_stays_ly:
 	VPAND        Y13, Y12, Y12
 	VPCMPEQQ     Y13, Y12, Y12
 	CMPQ         48(DX), $-1
-	JEQ          parent_stays_lz
+	JEQ          parent_stays_hb
 	VPBLENDVB    Y12, Y11, Y10, Y10
 	VMOVDQU      Y10, 160(AX)(SI*8)
 
-parent_stays_lz:
+parent_stays_hb:
 	VPAND        Y4, Y11, Y11
 	VMOVDQU      160(CX)(SI*8), Y10
 	VPBLENDVB    Y12, Y11, Y10, Y10
@@ -8520,11 +8760,11 @@ parent_stays_lz:
 	VPAND        Y13, Y12, Y12
 	VPCMPEQQ     Y13, Y12, Y12
 	CMPQ         48(DX), $-1
-	JEQ          parent_stays_ma
+	JEQ          parent_stays_hc
 	VPBLENDVB    Y12, Y11, Y10, Y10
 	VMOVDQU      Y10, 192(AX)(SI*8)
 
-parent_stays_ma:
+parent_stays_hc:
 	VPAND        Y4, Y11, Y11
 	VMOVDQU      192(CX)(SI*8), Y10
 	VPBLENDVB    Y12, Y11, Y10, Y10
@@ -8545,17 +8785,17 @@ parent_stays_ma:
 	VPAND        Y7, Y6, Y6
 	VPCMPEQQ     Y7, Y6, Y6
 	CMPQ         48(DX), $-1
-	JEQ          parent_stays_mb
+	JEQ          parent_stays_hd
 	VPBLENDVB    Y6, Y5, Y10, Y10
 	VMOVDQU      Y10, 224(AX)(SI*8)
 
-parent_stays_mb:
+parent_stays_hd:
 	VPAND     Y4, Y5, Y5
 	VMOVDQU   224(CX)(SI*8), Y7
 	VPBLENDVB Y6, Y5, Y7, Y7
 	VMOVDQU   Y7, 224(CX)(SI*8)
 
-no_page_lt:
+no_page_gv:
 	ADDQ $0x20, SI
 	JMP  groups
 
@@ -8635,10 +8875,10 @@ attributes:
 attributes_break:
 	// What came before the group?
 	TESTQ        DX, DX
-	JEQ          begin_mc
+	JEQ          begin_he
 	VPBROADCASTQ -8(AX)(DX*8), Y1
 
-begin_mc:
+begin_he:
 	VMOVDQU      (AX)(DX*8), Y3
 	VPERMQ       $0x93, Y3, Y4
 	VPBLENDD     $0x03, Y1, Y4, Y4
@@ -8864,10 +9104,10 @@ consecutive:
 consecutive_break:
 	// What came before the group?
 	TESTQ        DX, DX
-	JEQ          begin_md
+	JEQ          begin_hf
 	VPBROADCASTQ -8(AX)(DX*8), Y1
 
-begin_md:
+begin_hf:
 	VMOVDQU      (AX)(DX*8), Y7
 	VPERMQ       $0x93, Y7, Y8
 	VPBLENDD     $0x03, Y1, Y8, Y8

@@ -72,12 +72,12 @@ func randomEntry(r *rand.Rand) uint64 {
 	return entry(someAttributes[r.IntN(len(someAttributes))], framesBase+uint64(r.IntN(5000)))
 }
 
-// fill fills entries with one structure: a run of pages, the same with other frames, sparse, mixed, or anything.
+// fill fills entries with one structure: a run of pages, the same with other frames, sparse, mixed, both, or anything.
 func fill(r *rand.Rand, e []uint64) {
 	at := someAttributes[r.IntN(len(someAttributes))]
 	other := randomEntry(r)
 	pfn := framesBase - 40 + uint64(r.IntN(4200))
-	kind, period := r.IntN(10), 1+r.IntN(12)
+	kind, period := r.IntN(11), 1+r.IntN(12)
 	for i := range e {
 		v := entry(at, pfn+uint64(i))
 		switch kind {
@@ -100,6 +100,12 @@ func fill(r *rand.Rand, e []uint64) {
 			v = other
 		case 8:
 			v = 0
+		case 9:
+			if i%7 == 3 {
+				v = 0
+			} else if i%period == 0 {
+				v = other
+			}
 		default:
 			v = randomEntry(r)
 		}

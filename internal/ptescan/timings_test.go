@@ -52,7 +52,7 @@ func changes(floors []variant, there, back *operation) []variant {
 	return append(v, atLevel(" prefetch", func() func(t, next *Table, odd int) {
 		cs, r := []Change{there.change(), back.change()}, new(Changed)
 		return func(t, next *Table, odd int) { cs[odd].Apply(t, 0, 511, nil, next, r) }
-	})[:1]...)
+	})[:2]...)
 }
 
 func timings() []timing {
@@ -137,10 +137,6 @@ func scanTimings(dense func(at uint64) func(i int, t *Table)) []timing {
 			return func(t, next *Table, odd int) { Breaks(p, t, t[0], b) }
 		})
 	}
-	copyFloor := func() variant {
-		child := new(Table)
-		return variant{"floor512 copy", func(t, _ *Table, _ int) { floor.CopyAVX512(t, child, 2) }}
-	}
 	// few changes n entries of a table; the time is for 512, whatever n is.
 	few := func(n int) []variant {
 		return variants(floorXor[:1], func() func(t, next *Table, odd int) {
@@ -197,9 +193,46 @@ func scanTimings(dense func(at uint64) func(i int, t *Table)) []timing {
 				}
 			}
 		})},
-		{"fork, one child", dense(rw), append([]variant{copyFloor()}, atLevel("", func() func(t, next *Table, odd int) {
-			c, child, r := NewCopy(a.Copy(x86.CopyCOW), false), new(Table), new(Copied)
-			return func(t, next *Table, odd int) { c.Apply(t, child, 0, 511, r) }
-		})...)},
+		{"fork to one child, then RW again", dense(rw), forks(a, make([]Table, 1))},
+		{"fork to new children, then RW again", dense(rw), forks(a, make([]Table, 1<<14))},
 	}
+}
+
+// forks copies tables to the children, one after the other, with and without stream. In the other pass the parents
+// become writable again.
+func forks(a *x86.ABI, children []Table) []variant {
+	at := 0
+	child := func() *Table {
+		at = (at + 1) % len(children)
+		return &children[at]
+	}
+	flip := func(name string, fork func(t, child *Table, x uint64), back func(t *Table, x uint64)) variant {
+		return variant{name, func(t, _ *Table, odd int) {
+			if odd == 0 {
+				fork(t, child(), 2)
+			} else {
+				back(t, 2)
+			}
+		}}
+	}
+	v := []variant{
+		flip("floor512 copy", floor.CopyAVX512, floor.XorAVX512),
+		flip("floor512 stream", floor.CopyAVX512Stream, floor.XorAVX512),
+		flip("floor256 copy", floor.CopyAVX2, floor.XorAVX2),
+		flip("floor256 stream", floor.CopyAVX2Stream, floor.XorAVX2),
+	}
+	for _, stream := range []bool{false, true} {
+		v = append(v, atLevel(map[bool]string{true: " stream"}[stream], func() func(t, next *Table, odd int) {
+			c, r := NewCopy(a.Copy(x86.CopyCOW), stream), new(Copied)
+			back, br := NewChange(a.Change(x86.ProtShared, 0), nil, Exclusive{}), new(Changed)
+			return func(t, next *Table, odd int) {
+				if odd == 0 {
+					c.Apply(t, child(), 0, 511, r)
+				} else {
+					back.Apply(t, 0, 511, nil, nil, br)
+				}
+			}
+		})...)
+	}
+	return v
 }

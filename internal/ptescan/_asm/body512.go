@@ -190,4 +190,5 @@ func (s *change) gather(n reg.VecVirtual, k reg.OpmaskVirtual) reg.VecVirtual {
 const (
 	cmpLess    = 1
 	cmpDiffers = 4
+	cmpNotLess = 5
 )

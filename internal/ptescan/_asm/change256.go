@@ -31,14 +31,15 @@ func change256() {
 	})
 
 	s.ref, s.rel, s.xor = YMM(), YMM(), YMM()
+	Label("begin")
 	Label("dispatch")
 	CMPQ(s.pos, s.hi)
 	JGE(LabelRef("edge"))
 	s.reload()
 	kind := GP64()
 	MOVQ(s.class("kind"), kind)
-	TESTQ(U32(kindFrames|kindNone), kind)
-	JNE(LabelRef("group"))
+	TESTQ(U32(kindFrames|kindNone|kindPath), kind)
+	JNE(LabelRef("no_same"))
 	MOVQ(s.pos, s.start)
 	Comment("The end of the pairs of groups from pos on.")
 	MOVQ(s.hi, s.even)
@@ -49,6 +50,8 @@ func change256() {
 	TESTQ(U32(kindStore), kind)
 	JEQ(LabelRef("unchanged"))
 	s.same256()
+	s.pages256(kind)
+	s.alike256()
 	s.group256()
 	s.frames256()
 	s.mixed256()
@@ -128,9 +131,6 @@ func (s *change) same256() {
 // at a time. If it has pages of another class, that becomes the class.
 func (s *change) group256() {
 	const quads = group / quad
-	Label("group")
-	MOVB(U8(0), s.fresh)
-	s.fetch(group / 8)
 	Label("group_again")
 	kind := GP64()
 	MOVQ(s.class("kind"), kind)

@@ -16,12 +16,16 @@ const (
 	kindFlush              // and a processor must be told
 	kindFrames             // it depends on the frame
 	kindNone               // there is no class: noClass
+	kindPath               // the last table ended on class.path
 )
 
-// change is the state of the kernel while it is being written down. It has four paths, fastest first:
+// change is the state of the kernel while it is being written down. It has seven paths, fastest first:
 //
 //	same     all pages of the group are of the class, nothing else is in it
-//	partly   of the class, or left alone
+//	sparse   or empty
+//	pages    or else what surely stays
+//	others   or else entries of one kind, which may change; once more where there are empty ones, too
+//	partly   or else left alone, or of a type that follows the common rule
 //	frames   of the class, but it depends on the frames which of two ways they change
 //	mixed    masks decide for each entry
 //
@@ -48,11 +52,12 @@ type change struct {
 
 	// Locals: last entry to flush; last entry; whether one more class may be made in vain; whether the class was
 	// made for this group; mixed groups to come, and how many the next
-	// time; kindStore if others than pages changed.
-	before, changed                              Mem // what body keeps, and of which groups: a bit each
-	hi                                           Mem // end of the whole groups
-	until, pending                               Mem // for AVX2: end of the group, entries for others256
-	last, end, tries, fresh, run, backoff, dirty Mem // the last five are bytes of one word
+	// time; kindStore if others than pages changed; whether a group has others of more than one kind.
+	before, changed                          Mem // what body keeps, and of which groups: a bit each
+	hi                                       Mem // end of the whole groups
+	until, pending                           Mem // for AVX2: end of the group, entries for others256
+	last, end                                Mem
+	tries, fresh, run, backoff, dirty, blend Mem // bytes of one word
 }
 
 func (s *change) pte(name string) Mem { return mem(s.c.Field("pte").Field(name)) }
@@ -63,6 +68,8 @@ func (s *change) result() gotypes.Component { return Dereference(Param("r")) }
 func (s *change) own(name string) Mem { return mem(s.c.Field(name)) }
 
 func (s *change) class(name string) Mem { return mem(s.c.Field("class").Field(name)) }
+
+func (s *change) other(name string) Mem { return mem(s.c.Field("other").Field(name)) }
 
 func (s *change) line(at reg.Register, i int) Mem {
 	return Mem{Base: s.t, Index: at, Scale: 8, Disp: 64 * i}
@@ -100,13 +107,14 @@ func change512() {
 	})
 
 	s.ref, s.rel, s.xor = ZMM(), ZMM(), ZMM()
+	kind := GP64()
+	Label("begin")
 	Label("dispatch")
 	CMPQ(s.pos, s.hi)
 	JGE(LabelRef("edge"))
 	s.reload()
-	kind := GP64()
 	MOVQ(s.class("kind"), kind)
-	TESTQ(U32(kindFrames|kindNone), kind)
+	TESTQ(U32(kindFrames|kindNone|kindPath), kind)
 	JNE(LabelRef("no_same"))
 	MOVQ(s.pos, s.start)
 	Comment("The end of the pairs of groups from pos on.")
@@ -121,19 +129,47 @@ func change512() {
 	s.unchanged()
 
 	Label("no_same")
+	TESTQ(U32(kindPath), kind)
+	JNE(LabelRef("path"))
 	s.load()
 	TESTQ(U32(kindNone), kind)
 	JNE(LabelRef("no_class"))
 	s.frames()
 
+	s.sparse()
+	s.pages()
+	s.others512(pathOthers, "others", true)
+	s.others512(pathOthersEmpty, "others_empty", false)
 	s.partly()
 	s.foreign()
 	s.mixed()
+	s.path()
 	s.edge()
 
 	Label("done")
 	s.epilogue()
 }
+
+// path goes to the path that served the last group of the table before.
+func (s *change) path() {
+	Label("path")
+	XORQ(U8(kindPath), s.class("kind"))
+	path := GP64()
+	MOVQ(s.class("path"), path)
+	for i, to := range []string{"partly_next", "pages_next", "others_next"} {
+		CMPQ(path, U8(pathSparse+i))
+		JEQ(LabelRef(to))
+	}
+	JMP(LabelRef("others_empty_next"))
+}
+
+// The paths by number: class.path.
+const (
+	pathSparse = iota
+	pathPages
+	pathOthers
+	pathOthersEmpty
+)
 
 // reload loads the class.
 func (s *change) reload() {
@@ -163,7 +199,7 @@ func (s *change) prologue(clear func(r gotypes.Component)) {
 	s.pos, s.start, s.even, s.count, s.first, s.not = GP64(), GP64(), GP64(), GP64(), GP64(), GP64()
 	s.last, s.end, s.hi, s.until, s.pending = AllocLocal(8), AllocLocal(8), AllocLocal(8), AllocLocal(8), AllocLocal(8)
 	flags := AllocLocal(8)
-	for i, m := range []*Mem{&s.tries, &s.backoff, &s.fresh, &s.run, &s.dirty} {
+	for i, m := range []*Mem{&s.tries, &s.backoff, &s.fresh, &s.run, &s.dirty, &s.blend} {
 		*m = flags.Offset(i)
 	}
 
@@ -191,7 +227,7 @@ func (s *change) prologue(clear func(r gotypes.Component)) {
 	MOVQ(hi, s.hi)
 	Load(Param("first"), s.pos)
 	TESTQ(U32(group-1), s.pos)
-	JEQ(LabelRef("dispatch"))
+	JEQ(LabelRef("begin"))
 	ANDQ(I8(-group), s.pos)
 	JMP(LabelRef("edge_group"))
 }

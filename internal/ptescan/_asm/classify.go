@@ -52,6 +52,9 @@ func (s *change) classify(e reg.GPVirtual) {
 	Label("accept")
 	MOVQ(kind, s.class("kind"))
 	MOVQ(e, s.class("ref"))
+	MOVQ(e, bits)
+	XORQ(v, bits)
+	MOVQ(bits, s.class("flip"))
 	MOVQ(s.own("deciding"), bits)
 	ANDNQ(e, bits, e)
 	XORQ(e, v)
@@ -105,4 +108,53 @@ func (s *change) verdict(e, v, kind reg.GPVirtual) {
 	JEQ(LabelRef(quiet))
 	ORQ(U8(kindFlush), kind)
 	Label(quiet)
+}
+
+// classifyOther makes a kind of e, which is neither page nor empty. If that cannot be, nothing will be of the kind. It goes
+// on at "unlike_each_other" then.
+func (s *change) classifyOther(e reg.GPVirtual) {
+	sw := Dereference(s.c.Field("swap"))
+	entry := func(table string, typ reg.Register) Mem {
+		m := mem(sw.Field(table).Index(0))
+		m.Index, m.Scale = typ, 8
+		return m
+	}
+	typ, v, rel := GP64(), GP64(), GP64()
+	MOVQ(mem(sw.Field("TypeShift")), v)
+	MOVQ(I32(-1), rel)
+	SHLXQ(v, rel, rel)
+	SHRXQ(v, e, typ)
+	Comment("Half the type's lowest bit is the highest one of what empty entries lack and others mostly have.")
+	MOVQ(rel, v)
+	SHRQ(U8(1), v)
+	ORQ(v, rel)
+	ORQ(s.pte("Exists"), rel)
+	MOVQ(I32(-1), v)
+	MOVQ(v, s.other("rel"))
+	MOVQ(U32(0), s.other("ref"))
+	for _, set := range []string{"Ask", "Drop"} {
+		MOVQ(mem(sw.Field(set)), v)
+		BTQ(typ, v)
+		JCS(LabelRef("unlike_each_other"))
+	}
+	MOVQ(entry("Keep", typ), v)
+	MOVQ(v, s.other("flip"))
+	NOTQ(v)
+	ORQ(v, rel)
+	MOVQ(s.other("flip"), v)
+	ANDQ(e, v)
+	XORQ(entry("Xor", typ), v)
+	XORQ(e, v)
+	MOVQ(v, s.other("flip"))
+	XORQ(typ, typ)
+	TESTQ(v, v)
+	SETNE(typ.As8())
+	MOVQ(typ, s.other("add"))
+	Comment("An empty entry must not be of the kind.")
+	MOVQ(rel, v)
+	ANDQ(s.own("filled"), v)
+	TESTQ(e, v)
+	JEQ(LabelRef("unlike_each_other"))
+	MOVQ(e, s.other("ref"))
+	MOVQ(rel, s.other("rel"))
 }

@@ -62,14 +62,20 @@ func floorCopies() {
 			flip := x.broadcast(NewParamAddr("x", 16))
 			XORQ(n, n)
 			Label("loop")
-			for i := range x.vectors() {
-				v := x.vec()
-				x.xor(x.at(t, n, i), flip, v)
-				x.store(v, x.at(t, n, i))
+			Comment("All to one table, then all to the other: that is faster than to write line by line.")
+			v := make([]reg.VecVirtual, x.vectors())
+			for i := range v {
+				v[i] = x.vec()
+				x.xor(x.at(t, n, i), flip, v[i])
+			}
+			for i, e := range v {
+				x.store(e, x.at(t, n, i))
+			}
+			for i, e := range v {
 				if stream {
-					VMOVNTDQ(v, x.at(child, n, i))
+					VMOVNTDQ(e, x.at(child, n, i))
 				} else {
-					x.store(v, x.at(child, n, i))
+					x.store(e, x.at(child, n, i))
 				}
 			}
 			ADDQ(U8(group), n)

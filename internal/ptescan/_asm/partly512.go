@@ -8,13 +8,10 @@ import (
 
 // partly changes groups in which everything but the pages of the class is left alone.
 func (s *change) partly() {
-	Label("partly_next")
-	s.load()
 	Label("partly")
-	Comment("What is not of the class?")
-	MOVB(U8(0), s.fresh)
-	s.fetch(4)
+	s.load()
 	Label("partly_again")
+	Comment("What is not of the class?")
 	var k [4]reg.OpmaskVirtual
 	rest := ZMM()
 	for i := range k {

@@ -170,36 +170,56 @@ func (x *isa) copies() {
 	childKeep := x.field(c, "childKeep")
 
 	someGroups(pos, func() {
-		unchanged, done := label("unchanged"), label("copied")
-		off, d := x.vec(), x.vec()
-		x.xor(off, off, off)
-		for i := range x.vectors() {
-			x.xor(x.at(t, pos, i), ref, d)
-			x.or(d, off, off)
+		v, off, d := make([]reg.VecVirtual, x.vectors()), x.vec(), x.vec()
+		for i := range v {
+			v[i] = x.load(x.at(t, pos, i))
 		}
-		x.and(rel, off, off)
-		x.test(off)
+		x.xor(v[0], ref, off)
+		for _, e := range v[1:] {
+			if x.wide {
+				tern(off, e, ref, orXor)
+			} else {
+				x.xor(e, ref, d)
+				x.or(d, off, off)
+			}
+		}
+		if x.wide {
+			k := test(off, rel, nil)
+			KORTESTB(k, k)
+		} else {
+			VPTEST(rel, off)
+		}
 		JNE(LabelRef("mixed"))
 		all := GP64()
 		MOVQ(I32(-1), all)
 		x.setBits(r.Field("Pages"), pos, all)
+		for _, e := range v {
+			if x.wide {
+				tern(e, rel, xor, clrXor)
+			} else {
+				x.andNot(e, rel, e)
+				x.xor(xor, e, e)
+			}
+		}
+		unchanged, past, done := label("unchanged"), label("past"), label("copied")
 		TESTQ(U32(kindStore), mem(change.Field("class").Field("kind")))
 		JEQ(LabelRef(unchanged))
-		for _, store := range []bool{true, false} {
-			if !store {
-				Label(unchanged)
-			}
-			for i := range x.vectors() {
-				v := x.load(x.at(t, pos, i))
-				x.andNot(v, rel, v)
-				x.xor(xor, v, v)
-				if store {
-					x.store(v, x.at(t, pos, i))
-				}
-				x.and(childKeep, v, v)
-				x.write(stream, v, x.at(child, pos, i))
-			}
-			JMP(LabelRef(done))
+		for i, e := range v {
+			x.store(e, x.at(t, pos, i))
+		}
+		Label(unchanged)
+		for _, e := range v {
+			x.and(childKeep, e, e)
+		}
+		CMPQ(stream, U8(0))
+		JNE(LabelRef(past))
+		for i, e := range v {
+			x.store(e, x.at(child, pos, i))
+		}
+		JMP(LabelRef(done))
+		Label(past)
+		for i, e := range v {
+			VMOVNTDQ(e, x.at(child, pos, i))
 		}
 		Label(done)
 	}, func(act reg.GPVirtual) { x.copyMixed(c, r, t, child, pos, act, childKeep) })
@@ -288,16 +308,4 @@ func (x *isa) exchange(v reg.VecVirtual, except lanes, from, to reg.VecVirtual) 
 	VPANDN(v, t, v)
 	VPAND(to, except.y, t)
 	VPOR(t, v, v)
-}
-
-// write writes v to the child, past the caches if so wanted.
-func (x *isa) write(stream Mem, v reg.VecVirtual, at Mem) {
-	past, done := label("stream"), label("put")
-	CMPQ(stream, U8(0))
-	JNE(LabelRef(past))
-	x.store(v, at)
-	JMP(LabelRef(done))
-	Label(past)
-	VMOVNTDQ(v, at)
-	Label(done)
 }
