@@ -59,7 +59,7 @@ var changes = []change{
 			k.HugeSpecial, k.NoPTIShadow, k.PagemapSwapExclusive = true, true, false
 			// Known to lie between 6.1 and 6.12; how the kernel changes entries, not how it reads them.
 			k.ProtectStops, k.ProtectRetries, k.HugeUpgrade, k.RestoreTrustsWrite = true, true, true, true
-			k.SplitKeepsDirty, k.CollapseSeesMarkers = true, true
+			k.SplitKeepsDirty, k.CollapseSeesMarkers, k.ProtectPUDs = true, true, true
 		}},
 	{version{6, 13}, "guard marker", func(k *x86.Kernel) { k.MarkerMask |= 4 }},
 	{version{6, 15}, "one device-exclusive swap type", func(k *x86.Kernel) { k.DeviceExclusiveTypes = 1 }},

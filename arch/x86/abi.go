@@ -43,6 +43,9 @@ type Kernel struct {
 	ProtectBatches bool
 	// HugeUpgrade says that change_huge_pmd() may make a leaf writable again (6.12 on).
 	HugeUpgrade bool
+	// ProtectPUDs says that change_protection() knows 1 GiB leaves (6.12 on); before, it took them for broken pointers
+	// to tables and emptied them.
+	ProtectPUDs bool
 	// RestoreTrustsWrite says that what is put back (after migration, or by a split) as writable becomes so, whatever
 	// the area permits meanwhile (6.12 on); before, VM_WRITE decided, and what was not writable was write-protected.
 	RestoreTrustsWrite bool
@@ -84,8 +87,8 @@ func Linux6_12() Kernel {
 	return Kernel{
 		Release: "6.12", DevmapBit: 57, SavedDirty: true, NoPTIShadow: true, HugeSpecial: true,
 		UffdWPProtects: true, PMDModifyDropsDirty: true,
-		ProtectStops: true, ProtectRetries: true, HugeUpgrade: true, RestoreTrustsWrite: true, SplitKeepsDirty: true,
-		CollapseNeedsWrite: true, CollapseSeesMarkers: true,
+		ProtectStops: true, ProtectRetries: true, HugeUpgrade: true, ProtectPUDs: true, RestoreTrustsWrite: true,
+		SplitKeepsDirty: true, CollapseNeedsWrite: true, CollapseSeesMarkers: true,
 		DeviceExclusiveTypes: 2, MarkerMask: 3,
 	}
 }
@@ -95,8 +98,8 @@ func Linux7_2() Kernel {
 	return Kernel{
 		Release: "7.2", SavedDirty: true, NoPTIShadow: true, HugeSpecial: true, Kernel4K: true,
 		UffdWPProtects: true, WriteCombineReplaces: true,
-		ProtectStops: true, ProtectRetries: true, ProtectBatches: true, HugeUpgrade: true, RestoreTrustsWrite: true,
-		SplitKeepsDirty: true, HugeZeroSpecial: true, CollapseSeesMarkers: true,
+		ProtectStops: true, ProtectRetries: true, ProtectBatches: true, HugeUpgrade: true, ProtectPUDs: true,
+		RestoreTrustsWrite: true, SplitKeepsDirty: true, HugeZeroSpecial: true, CollapseSeesMarkers: true,
 		DeviceExclusiveTypes: 1, MarkerMask: 7, Softleaf: true,
 	}
 }
