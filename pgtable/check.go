@@ -33,7 +33,7 @@ const maxFindings = 100
 // held, counts that are wrong, tables that hang nowhere, gathers not finished. Nobody may use the tree meanwhile.
 func (t *Tree) Check() error {
 	c := checker{t: t, seen: map[x86.PFN]bool{}}
-	if n := t.flush.Load(); n != 0 {
+	if n := t.flush.count(); n != 0 {
 		c.report(t.root, 0, t.top, -1, "%d gathers not finished", n)
 	}
 	if t.upper.TryLock() {
@@ -113,11 +113,21 @@ func (c *checker) table(pfn x86.PFN, l x86.Level, va x86.Virt) {
 				c.report(pfn, at, l, i, "entry %#x points to a table with flags that no table has: %#x", e, flags)
 			}
 			c.table(child, l-1, at)
-		case l > x86.LevelPUD && usedEntry(e):
+		case l > x86.LevelPUD && usedEntry(e), l == x86.LevelPUD && usedEntry(e) && e&x86.PagePSE == 0:
 			c.report(pfn, at, l, i, "entry %#x is neither empty nor a table", e)
+		case e&x86.PagePresent != 0:
+			c.leaf(pfn, at, l, i, e)
 		}
 	}
 	c.deposits(pfn, l, va, s)
+}
+
+// leaf checks the frame of a present leaf above the PTEs.
+func (c *checker) leaf(pfn x86.PFN, va x86.Virt, l x86.Level, slot int, e uint64) {
+	a := c.t.abi
+	if low := e & (a.FrameMask(x86.LevelPTE) &^ a.FrameMask(l)) &^ x86.PagePATLarge; low != 0 {
+		c.report(pfn, va, l, slot, "leaf %#x has a frame that is not one of its size", e)
+	}
 }
 
 func (c *checker) deposits(pfn x86.PFN, l x86.Level, va x86.Virt, s *state) {

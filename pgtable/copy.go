@@ -34,37 +34,11 @@ type Copy struct {
 //
 // Linux: mm/memory.c:copy_page_range(), copy_pte_range(), copy_present_pte()
 func (t *Tree) Copy(g *Gather, dst *Tree, r Range, o *Copy) error {
-	kernel := ptescan.NewCopy(t.abi.Copy(o.flags()), false)
-	return t.eachPTEs(r, o.Huge, func(c locked) error {
-		if c.s.used == 0 {
-			return nil
-		}
-		pagesIn(c.tab, c.first, c.last, &c.pages)
-		othersIn(c.tab, c.first, c.last, &c.pages, &c.other)
-		if c.pages.Empty() && c.other.Empty() {
-			return nil
-		}
-		d, err := dst.LockPTEs(c.Addr(c.first), true)
-		if err != nil {
-			return err
-		}
-		defer d.Unlock()
-		if err := mustBeFree(d, &c); err != nil {
-			return err
-		}
-		if o.Present == nil && o.Batch == nil {
-			kernel.Apply((*ptescan.Table)(c.tab), (*ptescan.Table)(d.tab), c.first, c.last, &c.copied)
-			d.s.used += uint16(c.copied.Pages.Len())
-			if a, b := enclose(&c.copied.Pages); o.COW && a <= b {
-				g.PTEs(c.PTECursor, a, b)
-			}
-			return o.others(&c, d)
-		}
-		if err := o.others(&c, d); err != nil {
-			return err
-		}
-		return o.present(g, &c, d)
-	})
+	w := copying{Copy: o, g: g, dst: dst}
+	// Not past the caches: the child's tables were cleared a moment ago, so they are in the nearest one, and a store
+	// past it then costs several times as much, however large the trees are.
+	w.kernel = ptescan.NewCopy(t.abi.Copy(o.flags()), false)
+	return t.eachPTEs(r, o.Huge, func(c locked) error { return w.table(&c) })
 }
 
 func (o *Copy) flags() (f x86.CopyFlags) {
@@ -78,52 +52,6 @@ func (o *Copy) flags() (f x86.CopyFlags) {
 		f |= x86.CopyKeepUffdWP
 	}
 	return f
-}
-
-// mustBeFree fails with ErrUsed if the child has an entry in the range.
-func mustBeFree(d PTECursor, c *locked) error {
-	if d.s.used == 0 {
-		return nil
-	}
-	having(d.tab, c.first, c.last, ^uint64(x86.PageKnlErratumMask), &c.tmp)
-	if i, _ := enclose(&c.tmp); i < x86.EntriesPerTable {
-		return &AddrError{d.Addr(i), ErrUsed}
-	}
-	return nil
-}
-
-func (o *Copy) others(c *locked, d PTECursor) error {
-	if o.Other == nil {
-		return nil
-	}
-	for i := range c.other.All() {
-		child, parent, err := o.Other(c.Addr(i), c.Get(i))
-		if err != nil {
-			return err
-		}
-		c.Set(i, parent)
-		d.Set(i, child)
-	}
-	return nil
-}
-
-func (o *Copy) present(g *Gather, c *locked, d PTECursor) error {
-	own := &c.other // done with
-	*own = Bitmap{}
-	if o.Present != nil {
-		o.Present(c.PTECursor, &c.pages, own)
-	}
-	if first, last := o.share(c, d); first <= last {
-		g.PTEs(c.PTECursor, first, last)
-	}
-	for i := range own.All() {
-		child, err := o.Own(c.Addr(i), c.Get(i))
-		if err != nil {
-			return err
-		}
-		d.Set(i, child)
-	}
-	return nil
 }
 
 // share gives the child the pages that both will use.

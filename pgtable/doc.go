@@ -35,9 +35,9 @@
 //	PMD table             its lock ([PMDCursor])        entry by entry, atomically
 //	PTE table             its lock ([PTECursor])        never
 //
-// Locks are taken from the top down, never upwards: the mutex, a PMD table, a PTE table. Of two PTE tables of one tree
-// the lower address comes first ([Tree.Move]); a parent's comes before its child's ([Tree.Copy]). No callback may take
-// a lock above the one that it is called under.
+// The mutex is what a [PUDCursor] holds. Locks are taken from the top down, never upwards: the mutex, a PMD table, a PTE
+// table. Of two tables of one level in one tree the lower address comes first ([Tree.Move]); a parent's comes before its
+// child's ([Tree.Copy]). No callback may take a lock above the one that it is called under.
 //
 // Descending takes no lock. What was found is locked, and then asked whether it still is the table for that address:
 // the state that each table has on a line of its own says so. Emulated processors set A and D under the lock of the

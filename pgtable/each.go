@@ -24,6 +24,11 @@ type PMDSlot struct {
 //
 // Linux: mm/mprotect.c:change_protection_range() down to change_pmd_range(), and its likes
 func (t *Tree) EachPMD(r Range, create bool, f func(s PMDSlot) error) error {
+	return t.eachPMDTable(r, create, f, func(r Range, pfn x86.PFN) error { return t.eachSlot(r, pfn, f) })
+}
+
+// eachPMDTable is EachPMD for whole PMD tables: f gets those with their part of r, huge the slots of 1 GiB leaves.
+func (t *Tree) eachPMDTable(r Range, create bool, huge func(s PMDSlot) error, f func(r Range, pfn x86.PFN) error) error {
 	if err := t.checkRange(r); err != nil {
 		return err
 	}
@@ -33,7 +38,7 @@ func (t *Tree) EachPMD(r Range, create bool, f func(s PMDSlot) error) error {
 		switch {
 		case err == nil:
 			last = min(r.Last, va|x86.Virt(x86.LevelPMD.Span()-1))
-			err = t.eachSlot(Range{va, last}, pfn, f)
+			err = f(Range{va, last}, pfn)
 		case err == ErrNoTable && create:
 			if _, err = t.make(va, x86.LevelPMD); err == nil {
 				continue
@@ -45,7 +50,7 @@ func (t *Tree) EachPMD(r Range, create bool, f func(s PMDSlot) error) error {
 			s.pfn, _, _ = t.find(va, x86.LevelPUD)
 			s.tab = t.ram.Table(s.pfn)
 			s.Reload()
-			err = f(s)
+			err = huge(s)
 		}
 		if err != nil {
 			return err
@@ -134,9 +139,15 @@ func (s *PMDSlot) Next() *physmem.Table {
 	if i > s.last || s.Level != x86.LevelPMD {
 		return nil
 	}
-	e := loadEntry(&s.tab[i])
+	return s.t.fetchTable(loadEntry(&s.tab[i]))
+}
+
+// fetchTable returns the PTE table that entry e of a PMD table points to, or nil. Its state will be in the cache soon.
+func (t *Tree) fetchTable(e uint64) *physmem.Table {
 	if !pointsToTable(x86.LevelPMD, e) {
 		return nil
 	}
-	return s.t.ram.Table(s.t.abi.TableFrame(e))
+	pfn := t.abi.TableFrame(e)
+	fetch(&t.state(pfn).lock)
+	return t.ram.Table(pfn)
 }

@@ -125,7 +125,7 @@ func (f *freer) upperTable(parent, child x86.PFN, i int, va x86.Virt) error {
 // Close frees all tables, whatever they contain; frames that entries point to are not its concern. No gather may be
 // under way, and the tree may not be used any more.
 func (t *Tree) Close() error {
-	if n := t.flush.Load(); n != 0 {
+	if n := t.flush.count(); n != 0 {
 		return fmt.Errorf("pgtable: close: %d gathers not finished", n)
 	}
 	t.closeTable(t.root)

@@ -33,7 +33,10 @@ type Gather struct {
 	debt    Flush
 	tables  []x86.PFN
 	frames  []x86.PFN
+	huge    []x86.PFN // first frames of huge pages
 	watch   watch
+	slot    uint8 // in Tree.flush
+	work    changing
 }
 
 // noDebt is an empty range, ready to grow.
@@ -47,7 +50,7 @@ func (g *Gather) Start(t *Tree, f Flusher) {
 		panic("pgtable: Gather started twice")
 	}
 	g.t, g.flusher, g.debt = t, f, noDebt
-	t.flush.Add(1)
+	g.slot = t.flush.begin(g.slot)
 	g.watch.start()
 }
 
@@ -113,7 +116,7 @@ func (g *Gather) Pay() error {
 		g.debt = noDebt
 		g.watch.owe(false)
 	}
-	if len(g.tables)+len(g.frames) == 0 {
+	if len(g.tables)+len(g.frames)+len(g.huge) == 0 {
 		return nil
 	}
 	return g.free()
@@ -124,7 +127,7 @@ func (g *Gather) free() error {
 	for _, pfn := range g.tables {
 		g.t.freeTable(pfn)
 	}
-	var first error
+	first := g.freeHuge()
 	for _, pfn := range g.frames {
 		if err := g.t.ram.Free(pfn); err != nil && first == nil {
 			first = err
@@ -139,11 +142,11 @@ func (g *Gather) free() error {
 //
 // Linux: mm/mmu_gather.c:tlb_finish_mmu()
 func (g *Gather) Finish() error {
-	if g.t.flush.Load() > 1 {
+	if g.t.flush.count() > 1 {
 		g.debt.All, g.debt.FreedTables = true, true
 	}
 	err := g.Pay()
-	g.t.flush.Add(-1)
+	g.t.flush.end(g.slot)
 	g.t = nil
 	return err
 }

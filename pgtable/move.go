@@ -8,14 +8,17 @@ type Move struct {
 	ClearUffd bool
 	// DropMarker reports an entry that is nothing but a marker of that protection; with ClearUffd it is dropped.
 	DropMarker func(e x86.PTE) bool
+	// Whole: PTE tables that are covered, and whose new place is aligned like the old one and empty, are moved as they
+	// are, and their entries do not become soft-dirty. All kernels do so in areas without userfaultfd.
+	Whole bool
 	// Huge moves leaves above the PTEs.
 	Huge func(s PMDSlot, to x86.Virt) (split bool, err error)
 }
 
 // Move moves the entries of r to the addresses from to on, where they must be none, and owes the flush of pages to
-// g. The ranges may not overlap. Every entry becomes soft-dirty. Tables that are left empty stay.
+// g. The ranges may not overlap. Every entry becomes soft-dirty, except as o.Whole says. Tables that are left empty stay.
 //
-// Linux: mm/mremap.c:move_ptes()
+// Linux: mm/mremap.c:move_page_tables(), move_ptes()
 func (t *Tree) Move(g *Gather, r Range, to x86.Virt, o *Move) error {
 	if err := t.checkRange(r); err != nil {
 		return err
@@ -26,6 +29,9 @@ func (t *Tree) Move(g *Gather, r Range, to x86.Virt, o *Move) error {
 	}
 	shift := to - r.First
 	return t.EachPMD(r, false, func(s PMDSlot) error {
+		if s.Level != x86.LevelPMD {
+			return t.moveTable(g, &s, s.First+shift, o)
+		}
 		for s.First <= s.Last {
 			part := s
 			table := (s.First + shift) | x86.Virt(x86.LevelPTE.Span()-1)
@@ -55,6 +61,9 @@ func (t *Tree) moveTable(g *Gather, s *PMDSlot, to x86.Virt, o *Move) error {
 		if split, err := o.Huge(*s, to); err != nil || !split {
 			return err
 		}
+	}
+	if moved, err := t.moveWhole(g, s, to, o); moved || err != nil {
+		return err
 	}
 	if _, err := t.make(to, x86.LevelPTE); err != nil {
 		return err

@@ -6,6 +6,7 @@ import (
 
 	"ptemu/arch/x86"
 	"ptemu/internal/ptescan"
+	"ptemu/physmem"
 )
 
 // Bitmap has one bit for each entry of a table.
@@ -68,7 +69,7 @@ type ProtectionArgs struct {
 	Exclusive Exclusive // may be empty
 	Pages     Pages     // nil: no page is exclusive, none is skipped
 	Folios    Folios    // nil: the area has no large folios
-	Huge      HugePMDs  // nil: the area has no huge pages; meeting one is ErrHuge
+	Huge      HugePMDs  // nil: the area has no huge pages; meeting one is ErrHuge. See HugePUDs, too
 }
 
 // Protection is a change of protection, worked out for any number of ranges of one area. It is immutable.
@@ -76,7 +77,9 @@ type Protection struct {
 	ProtectionArgs
 	abi    *x86.ABI
 	pte    x86.PTEChange
-	change ptescan.Change
+	change ptescan.Change // to be copied: see changing
+	few    few
+	merged x86.PTERuns // for batches
 
 	populate bool // make missing tables
 	split    bool // split huge pages, also those that are covered
@@ -108,6 +111,7 @@ func NewProtection(a *x86.ABI, args ProtectionArgs) (*Protection, error) {
 	p.batches = k.ProtectBatches && args.Folios != nil
 	p.hints = args.Flags&x86.ChangeNUMA != 0 && args.Pages != nil
 	p.change = ptescan.NewChange(p.pte, &p.Swap, args.Exclusive)
+	p.few, p.merged = p.newFew(), mergedRuns(a)
 	return p, nil
 }
 
@@ -117,7 +121,6 @@ type protector struct {
 	g     *Gather
 	p     *Protection
 	pages int64
-	r     ptescan.Changed
 }
 
 // ChangeProtection changes the entries of r, which begins and ends at page boundaries, and returns how many the kernel
@@ -129,23 +132,60 @@ type protector struct {
 //
 // Linux: mm/mprotect.c:change_protection(), change_pmd_range()
 func (t *Tree) ChangeProtection(g *Gather, r Range, p *Protection) (pages int64, err error) {
-	w := protector{t: t, g: g, p: p}
-	if !p.populate {
-		err = t.EachPMD(r, false, func(s PMDSlot) error { return w.slot(&s) })
-		return w.pages, err
+	if p.few.fits(r) {
+		if pages, done := p.changeFew(t, g, r); done {
+			return pages, nil
+		}
 	}
-	err = w.populating(r)
+	w := protector{t: t, g: g, p: p}
+	if p.populate {
+		err = w.populating(r)
+	} else {
+		err = t.eachPMDTable(r, false, func(s PMDSlot) error { return w.slot(&s) }, w.slots)
+	}
 	return w.pages, err
 }
 
+// slots changes the slots of PMD table pfn that r touches.
+func (w *protector) slots(r Range, pfn x86.PFN) error {
+	t, tab, last := w.t, w.t.ram.Table(pfn), r.Last.Index(x86.LevelPMD)
+	next := loadEntry(&tab[r.First.Index(x86.LevelPMD)])
+	for i := r.First.Index(x86.LevelPMD); i <= last; i++ {
+		e := next
+		part := Range{r.First, min(r.Last, r.First|x86.Virt(x86.LevelPMD.Size()-1))}
+		r.First = part.Last + 1
+		var ahead *physmem.Table
+		if i < last {
+			next = loadEntry(&tab[i+1])
+			ahead = t.fetchTable(next)
+		}
+		if pointsToTable(x86.LevelPMD, e) {
+			if c, ok := t.lockPTEs(t.abi.TableFrame(e), part.First); ok {
+				w.pages += w.p.table(w.g, c, part.First.Index(x86.LevelPTE), part.Last.Index(x86.LevelPTE), ahead)
+				c.Unlock()
+				continue
+			}
+		}
+		s := PMDSlot{Range: part, Level: x86.LevelPMD, Entry: x86.PMD(e), t: t, tab: tab, pfn: pfn, last: last}
+		if err := w.slot(&s); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// maxTries is how often p.Huge may say that nothing huge is in a slot that is neither empty nor a table. Other
+// goroutines may change it in between, but not for ever.
+const maxTries = 1 << 16
+
 // slot changes what lies in one slot of a PMD table.
 func (w *protector) slot(s *PMDSlot) error {
-	for {
+	for tries := 0; ; tries++ {
 		switch {
 		case s.Entry.None():
 			return nil
 		case s.Level != x86.LevelPMD:
-			return &AddrError{s.First, ErrHuge} // a 1 GiB page: no tree has one yet
+			return w.pud(s)
 		case !s.Entry.Present() || s.Entry.Leaf():
 			if done, err := w.huge(s); done || err != nil {
 				return err
@@ -154,12 +194,15 @@ func (w *protector) slot(s *PMDSlot) error {
 		c, err := s.LockPTEs()
 		if err == nil {
 			first, last := s.Slots()
-			w.pages += w.p.table(w.g, c, first, last, s.Next(), &w.r)
+			w.pages += w.p.table(w.g, c, first, last, s.Next())
 			c.Unlock()
 			return nil
 		}
 		if !w.p.retries {
 			return nil
+		}
+		if err == ErrHuge && tries == maxTries {
+			return &AddrError{s.First, ErrHuge} // p.Huge does not know what this is
 		}
 	}
 }

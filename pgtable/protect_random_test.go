@@ -199,6 +199,9 @@ func (z *zoo) randomChange(t *testing.T, r *rand.Rand) *pgtable.Protection {
 	if args.Flags&x86.ChangeNUMA == 0 && r.IntN(2) == 0 {
 		args.Flags |= x86.ChangeTryWritable
 	}
+	if z.anon && !z.a.Kernel().HugeUpgrade && args.Flags&x86.ChangeNUMA == 0 {
+		args.Prot &^= x86.PageRW // no private area has it, and such a kernel insists
+	}
 	args.Flags |= z.facts
 	args.Swap = z.layout.Change(args.Flags, z.backing, z.markers)
 	args.Pages = modelPages{z.world, args.Flags}

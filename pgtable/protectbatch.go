@@ -12,24 +12,36 @@ import (
 // settled reports that merging would change nothing in slots first to last: all entries have the same A and dirty
 // state, and marking one dirty changes nothing. (It would where soft-dirty is missing, or D is where a read-only entry
 // does not keep it.)
-func settled(a *x86.ABI, t *ptescan.Table, first, last int) bool {
-	merged := x86.PageRW | x86.PageAccessed | x86.PageDirty | a.SavedDirtyMask() | x86.PageSoftDirty
+func (p *Protection) settled(t *ptescan.Table, first, last int) bool {
 	ref := x86.PTE(t[first])
-	if ref.Dirty(a) && ref.MkDirty(a) != ref {
+	if ref.Dirty(p.abi) && ref.MkDirty(p.abi) != ref {
 		return false
 	}
-	ones, zeros := uint64(0), ^uint64(0)
-	entries := t[first : last+1]
-	for ; len(entries) >= 8; entries = entries[8:] {
-		e := (*[8]uint64)(entries)
-		ones |= e[0] | e[1] | e[2] | e[3] | e[4] | e[5] | e[6] | e[7]
-		zeros &= e[0] & e[1] & e[2] & e[3] & e[4] & e[5] & e[6] & e[7]
+	if last-first < wordBits {
+		differ := uint64(0)
+		for _, e := range t[first : last+1] {
+			differ |= e ^ uint64(ref)
+		}
+		return differ&p.merged.Attributes == 0
 	}
-	for _, e := range entries {
-		ones |= e
-		zeros &= e
+	var b Bitmap
+	if !ptescan.Breaks(&p.merged, t, t[0], &b) {
+		return true
 	}
-	return (ones^zeros)&merged == 0
+	b[first/wordBits] &= ^uint64(1) << (first % wordBits)
+	b[last/wordBits] &= ^uint64(0) >> (wordBits - 1 - last%wordBits)
+	found := uint64(0)
+	for _, w := range b[first/wordBits : last/wordBits+1] {
+		found |= w
+	}
+	return found == 0
+}
+
+// mergedRuns tells where the state that merging makes the same, and what it depends on, changes.
+func mergedRuns(a *x86.ABI) x86.PTERuns {
+	return x86.PTERuns{
+		Attributes: x86.PageRW | x86.PageAccessed | x86.PageDirty | a.SavedDirtyMask() | x86.PageSoftDirty,
+	}
 }
 
 // mergeBatches gives the pages of each batch in slots first to last their common A and dirty state. On return skip has

@@ -40,15 +40,32 @@ func (w *protector) located(va x86.Virt, err error) error {
 	return &AddrError{va, err}
 }
 
+// changing is what the change of a table needs for itself. It stays with a [Gather]: kernels learn from each table for
+// the next, so that a Protection which several goroutines use cannot be handed to them.
+type changing struct {
+	of     *Protection
+	change ptescan.Change
+	r      ptescan.Changed
+}
+
+// on makes w ready for p.
+func (w *changing) on(p *Protection) *changing {
+	if w.of != p {
+		w.of, w.change = p, p.change
+	}
+	return w
+}
+
 // table changes slots first to last of a locked PTE table and returns how many entries count. next is prefetched.
 //
 // Linux: mm/mprotect.c:change_pte_range()
-func (p *Protection) table(g *Gather, c PTECursor, first, last int, next *physmem.Table, r *ptescan.Changed) int64 {
-	t := (*ptescan.Table)(c.Table())
+func (p *Protection) table(g *Gather, c PTECursor, first, last int, next *physmem.Table) int64 {
+	t, w := (*ptescan.Table)(c.Table()), g.work.on(p)
+	r := &w.r
 	if p.hints || p.batches {
-		p.tableWithFolios(c, first, last, next, r)
+		p.tableWithFolios(w, c, first, last, next)
 	} else {
-		p.change.Apply(t, first, last, nil, (*ptescan.Table)(next), r)
+		w.change.Apply(t, first, last, nil, (*ptescan.Table)(next), r)
 	}
 	if r.Asked != 0 {
 		p.answer(t, r)
@@ -63,14 +80,14 @@ func (p *Protection) table(g *Gather, c PTECursor, first, last int, next *physme
 }
 
 // tableWithFolios is [ptescan.Change.Apply] where pages are skipped, or where large folios are treated as one.
-func (p *Protection) tableWithFolios(c PTECursor, first, last int, next *physmem.Table, r *ptescan.Changed) {
+func (p *Protection) tableWithFolios(w *changing, c PTECursor, first, last int, next *physmem.Table) {
 	t := (*ptescan.Table)(c.Table())
 	var skip Bitmap
 	var only *Bitmap
 	if p.hints {
 		skip = p.Pages.Skip(c, first, last)
 	}
-	if p.batches && (p.hints || !settled(p.abi, t, first, last)) {
+	if p.batches && (p.hints || !p.settled(t, first, last)) {
 		p.mergeBatches(t, first, last, &skip)
 	}
 	if p.hints {
@@ -79,7 +96,7 @@ func (p *Protection) tableWithFolios(c PTECursor, first, last int, next *physmem
 			only[i] = ^only[i]
 		}
 	}
-	p.change.Apply(t, first, last, only, (*ptescan.Table)(next), r)
+	w.change.Apply(t, first, last, only, (*ptescan.Table)(next), &w.r)
 }
 
 // answer decides about the entries that the vector kernel left to the caller.

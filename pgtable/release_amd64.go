@@ -7,3 +7,8 @@ package pgtable
 //
 //go:noescape
 func storeRelease(p *uint32, v uint32)
+
+// fetch has the line of p brought to the cache. Nothing waits for it.
+//
+//go:noescape
+func fetch(p *uint32)

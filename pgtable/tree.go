@@ -48,7 +48,7 @@ type Tree struct {
 
 	upper  sync.Mutex                     // guards tables above the PMD tables
 	tables [x86.LevelPGD + 1]atomic.Int64 // tables by the level of their entries, wherever they are
-	flush  atomic.Int64                   // gathers under way
+	flush  pending                        // gathers under way
 }
 
 // New returns an empty tree for the kernel and machine abi, with its root in ram. The error is physmem.ErrNoMemory.
@@ -96,7 +96,7 @@ func (t *Tree) Tables(l x86.Level) int { return int(t.tables[l].Load()) }
 // FlushPending reports that a gather is under way: entries may have changed without a flush of what processors cache.
 //
 // Linux: include/linux/mm_types.h:mm_tlb_flush_pending()
-func (t *Tree) FlushPending() bool { return t.flush.Load() > 0 }
+func (t *Tree) FlushPending() bool { return t.flush.count() > 0 }
 
 // number is a frame as states hold it: never 0.
 func (t *Tree) number(pfn x86.PFN) uint32 { return uint32(pfn-t.ram.Base()) + 1 }

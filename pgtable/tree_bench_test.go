@@ -125,34 +125,6 @@ func BenchmarkYoung(b *testing.B) {
 	})
 }
 
-func BenchmarkFork(b *testing.B) {
-	const tables = 64
-	tree, r := benchTree(b, tables)
-	o := pgtable.Copy{COW: true}
-	var g pgtable.Gather
-	for b.Loop() {
-		b.StopTimer()
-		child, err := pgtable.New(tree.RAM(), tree.ABI())
-		if err != nil {
-			b.Fatal(err)
-		}
-		b.StartTimer()
-		g.Start(tree, nil)
-		if err := tree.Copy(&g, child, r, &o); err != nil {
-			b.Fatal(err)
-		}
-		if err := g.Finish(); err != nil {
-			b.Fatal(err)
-		}
-		b.StopTimer()
-		if err := child.Close(); err != nil {
-			b.Fatal(err)
-		}
-		b.StartTimer()
-	}
-	perPTE(b, tables)
-}
-
 // BenchmarkSmallRange is an operation on a few pages at a random place.
 func BenchmarkSmallRange(b *testing.B) {
 	for _, n := range []x86.Virt{1, 8} {

@@ -107,8 +107,13 @@ func (m *treeModel) opCopy() {
 func (m *treeModel) opMove() {
 	r := m.drawRange("from")
 	to := m.drawRange("to").First
-	last := to + (r.Last - r.First)
 	o := pgtable.Move{ClearUffd: rapid.Bool().Draw(m.t, "clear uffd"), DropMarker: isMarker}
+	if o.Whole = rapid.Bool().Draw(m.t, "whole tables"); o.Whole {
+		r.First &^= tableSpan - 1
+		r.Last |= tableSpan - 1
+		to &^= tableSpan - 1
+	}
+	last := to + (r.Last - r.First)
 	if to <= r.Last && r.First <= last || last >= m.tree.Limit() {
 		_, err := m.gather(func(g *pgtable.Gather) error { return m.tree.Move(g, r, to, &o) })
 		if !errors.Is(err, pgtable.ErrRange) {
@@ -123,9 +128,16 @@ func (m *treeModel) opMove() {
 		eachPage(pgtable.Range{First: to, Last: last}, func(va x86.Virt) { delete(m.entries, va) })
 	}
 	moved := map[x86.Virt]x86.PTE{}
+	whole := map[x86.Virt]bool{}
+	for va := r.First; o.Whole && va < r.Last; va += tableSpan {
+		whole[va] = m.hasTable(va) && !m.hasTable(va-r.First+to)
+	}
 	want := m.rewrite(r, func(va x86.Virt, e x86.PTE) (x86.PTE, bool) {
 		v := e
 		switch {
+		case whole[va&^(tableSpan-1)]:
+			moved[va-r.First+to] = e
+			return 0, true
 		case e.None():
 			return e, false
 		case e.Present():
@@ -152,5 +164,16 @@ func (m *treeModel) opMove() {
 		m.t.Fatal(err)
 	}
 	m.must(err)
+	for _, w := range whole {
+		if w { // the way to the table is flushed too, which gather leaves out
+			got = m.flushed[0].Range
+		}
+	}
 	m.sameFlush(got, want)
+}
+
+// hasTable reports that a PTE table is linked for va.
+func (m *treeModel) hasTable(va x86.Virt) bool {
+	way := m.tree.Walk(va, nil)
+	return way[len(way)-1].Level == x86.LevelPTE
 }

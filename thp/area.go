@@ -21,18 +21,25 @@ var (
 	ErrNoDeposit = errors.New("no table deposited")
 	// ErrNotTable: no PTE table is in the slot.
 	ErrNotTable = errors.New("no PTE table here")
+	// ErrWritable: a change of protection would leave an anonymous huge page writable, which stops the kernel (6.1).
+	ErrWritable = errors.New("anonymous huge page would end writable")
 	// ErrPinned: the page is pinned, so that it cannot stop being exclusive.
 	ErrPinned = errors.New("page may be pinned")
 )
 
 // Error says where an operation failed.
 type Error struct {
-	VA  x86.Virt
-	PMD x86.PMD
-	Err error
+	VA    x86.Virt
+	PMD   x86.PMD
+	PUD   x86.PUD   // in place of PMD where Level is LevelPUD
+	Level x86.Level // LevelPUD; else it is about a PMD
+	Err   error
 }
 
 func (e *Error) Error() string {
+	if e.Level == x86.LevelPUD {
+		return fmt.Sprintf("thp: %v: pud %#016x: %v", e.VA, uint64(e.PUD), e.Err)
+	}
 	return fmt.Sprintf("thp: %v: pmd %#016x: %v", e.VA, uint64(e.PMD), e.Err)
 }
 

@@ -84,6 +84,8 @@ type Huge struct {
 	Skip func(va x86.Virt, e x86.PMD) bool
 	// Split, if not nil, hears what a split found.
 	Split func(va x86.Virt, r SplitResult)
+	// Cleared, if not nil, hears of 1 GiB leaves that were unmapped or split, which comes to the same.
+	Cleared func(va x86.Virt, old x86.PUD)
 }
 
 var _ pgtable.HugePMDs = (*Huge)(nil)
@@ -114,28 +116,40 @@ func (h *Huge) ChangePMD(g *pgtable.Gather, va x86.Virt, p *pgtable.Protection) 
 			return page.Anon && page.Exclusive
 		}
 	}
-	return h.store(g, c, i, e, args), nil
+	return h.store(g, c, i, e, args)
 }
 
 // store changes e, entry i of c.
-func (h *Huge) store(g *pgtable.Gather, c pgtable.PMDCursor, i int, e x86.PMD, args ChangeArgs) int {
+func (h *Huge) store(g *pgtable.Gather, c pgtable.PMDCursor, i int, e x86.PMD, args ChangeArgs) (int, error) {
+	n, count := h.ChangedPMD(e, args)
 	if !e.Present() {
-		n, count := h.ChangedPMD(e, args)
 		if n != e {
 			c.Set(i, n)
 		}
-		return count
+		return count, nil
 	}
-	n, count := h.ChangedPMD(e, args)
 	if count != Pages {
-		return count
+		return count, nil
+	}
+	if h.traps(e, n, args.Flags) {
+		return 0, &Error{VA: c.Addr(i), PMD: n, Err: ErrWritable}
 	}
 	e = c.InvalidateAD(i)
 	c.Set(i, n)
 	if x86.HugePMDNeedsFlush(h.abi(), e, n) {
 		g.Range(span(c.Addr(i)), x86.LevelPMD)
 	}
-	return count
+	return count, nil
+}
+
+// traps reports that the kernel would stop over n, the new value of e: one that never makes a leaf writable insists
+// that none is, but for a NUMA hint. It stops when n is in place already; here nothing is stored.
+//
+// Linux 6.1: mm/huge_memory.c:change_huge_pmd(), the BUG_ON() at its end
+func (h *Huge) traps(e, n x86.PMD, f x86.ChangeFlags) bool {
+	a := h.abi()
+	kept := f&x86.ChangeNUMA != 0 && e.Write(a)
+	return !a.Kernel().HugeUpgrade && h.Anon && !kept && n.Write(a)
 }
 
 func (h *Huge) page(pfn x86.PFN) Page {

@@ -9,6 +9,10 @@
 // of [Area]) and the operations on a tree that store them, under the lock of the PMD table. Pages are not its business:
 // what only the page behind an entry knows (is it anonymous, exclusive, dirty) is handed in as a [Page], and what an
 // operation learned about it comes back.
+// Pages of 1 GiB, which only files and devices have, are leaves in PUD tables: they are changed whole, and whatever
+// needs a part of one empties the slot.
+//
+// Of two PMD tables, the parent's is locked before the child's ([Huge.Copier]).
 //
 // What must always hold:
 //   - Exactly the leaves for which the kernel keeps a table have one deposited: anonymous ones, huge zero pages and
