@@ -4,6 +4,7 @@ import (
 	"sort"
 
 	"ptemu/arch/x86"
+	"ptemu/internal/ptescan"
 	"ptemu/linux"
 	"ptemu/pgtable"
 )
@@ -69,6 +70,7 @@ func (s *Session) Runs(f Filter, markers []linux.Marker, sink RunSink) error {
 // runs is Runs; everything says that no result is used twice.
 func (s *Session) runs(f Filter, markers []linux.Marker, sink RunSink, everything bool) error {
 	v := &runVisitor{decoder: s.decoder(), match: f.Match, sink: sink, markers: markers, region: -1}
+	v.alike = s.ABI.Runs(0, true)
 	v.memo = memo[Run]{join: v.join, move: (*Run).move, off: everything}
 	if err := s.walk(f, v); err != nil {
 		return err
@@ -89,6 +91,10 @@ type runVisitor struct {
 	memo memo[Run]
 	last Run // may still grow, if Count is not 0
 	next Run // is being made
+
+	alike    x86.PTERuns
+	breaks   ptescan.Bitmap // where an entry of the PTE table at hand does not continue the one before, if searched
+	searched bool
 }
 
 func (v *runVisitor) Enter(t *pgtable.Table) (bool, error) {
@@ -123,6 +129,7 @@ func (v *runVisitor) Slot(t *pgtable.Table, i int, s pgtable.Slot) error {
 }
 
 func (v *runVisitor) PTEs(t *pgtable.Table) error {
+	v.searched = false
 	for i := t.First; i <= t.Last; {
 		if x86.PTE(t.Entries[i]).None() || !v.start(t, i) {
 			i++
@@ -179,26 +186,44 @@ func (v *runVisitor) extend(t *pgtable.Table, i int) {
 		end = last.Index(x86.LevelPTE)
 	}
 	dirtyBits := v.dirtyBits()
-	accessed, dirty, scattered := r.Accessed, r.Dirty, false
 	at := (ref ^ inverted) & frame
-	j := i + 1
-	for ; j <= end; j++ {
+	j := i
+	r.Count, r.Accessed, r.Dirty = 0, 0, 0
+	for j <= end && (t.Entries[j]^ref)&mask == 0 {
 		e := t.Entries[j]
-		if (e^ref)&mask != 0 {
-			break
-		}
-		at += x86.PageSize
 		if f := (e ^ inverted) & frame; f != at {
-			at, scattered = f, true
+			at, r.Scattered = f, true
 		}
-		if e&x86.PageAccessed != 0 {
-			accessed++
+		n := v.stretch(t, j, end)
+		// The frame must neither carry into what counts nor wrap.
+		last := t.Entries[j+n-1]
+		if at += uint64(n) * x86.PageSize; (last^ref)&mask != 0 || (last^inverted)&frame != at-x86.PageSize {
+			at -= uint64(n-1) * x86.PageSize
+			n = 1
 		}
-		if e&dirtyBits != 0 {
-			dirty++
-		}
+		r.count(e, uint64(n), dirtyBits)
+		j += n
 	}
-	r.Count, r.Accessed, r.Dirty, r.Scattered = uint64(j-i), accessed, dirty, scattered
+}
+
+// count adds n entries that have the bits A and D of e.
+func (r *Run) count(e, n, dirtyBits uint64) {
+	r.Count += n
+	if e&x86.PageAccessed != 0 {
+		r.Accessed += n
+	}
+	if e&dirtyBits != 0 {
+		r.Dirty += n
+	}
+}
+
+// stretch returns how many entries from i to end, that one included, continue one another in all bits.
+func (v *runVisitor) stretch(t *pgtable.Table, i, end int) int {
+	if !v.searched {
+		ptescan.Breaks(&v.alike, (*ptescan.Table)(t.Entries), 0, &v.breaks)
+		v.searched = true
+	}
+	return min(v.breaks.Next(i+1), end+1) - i
 }
 
 // meaning returns the bits in which all pages of a run agree: all but frame, A and D. With shadow stacks, D is part
