@@ -23,6 +23,7 @@ var floors = map[string][]string{
 	"arch/x86/mmu": {"physmem", "arch/x86"},
 	"linux":        {"physmem", "arch/x86"},
 	"pgtable":      {"physmem", "arch/x86", "arch/x86/mmu", "internal/ptescan"},
+	"mm":           {"thp", "pgtable", "swapentry", "arch/x86/mmu", "arch/x86", "physmem"},
 	"thp":          {"pgtable", "swapentry", "arch/x86", "physmem"},
 
 	"internal/ptescan":         {"arch/x86"},
@@ -41,8 +42,12 @@ var floors = map[string][]string{
 		"capture/lime", "capture/avml", "capture/raw", "capture/internal/..."},
 
 	"internal/ptdump": {"arch/x86", "arch/x86/mmu", "capture", "capture/ferr", "capture/elfnote", "linux", "pgtable",
-		"physmem", "swapentry"},
+		"physmem", "swapentry", "internal/ptescan"},
 	"cmd/ptdump": {"internal/ptdump"},
+
+	// Measurements. They may use anything.
+	"bench":        {"arch/x86", "arch/x86/mmu", "internal/ptescan", "internal/ptescan/floor", "pgtable", "physmem", "swapentry", "thp"},
+	"bench/report": {"bench", "arch/x86", "internal/ptescan"},
 
 	// Only for tests and for making captures.
 	"internal/vectors":    {"arch/x86", "swapentry"},
