@@ -49,11 +49,10 @@ func (t *Tree) Young(r Range, clear bool, found PagesFunc, huge HugeFunc) (int, 
 //
 // Linux: arch/x86/include/asm/pgtable.h:pte_mkyoung()
 func (t *Tree) MkYoung(r Range, huge HugeFunc) error {
+	change := ptescan.NewChange(t.abi.ChangeMkYoung(), nil, ptescan.Exclusive{})
+	var done ptescan.Changed
 	return t.eachPTEs(r, huge, func(c locked) error {
-		pagesIn(c.tab, c.first, c.last, &c.pages)
-		for i := range c.pages.All() {
-			c.tab[i] = uint64(c.Get(i).MkYoung())
-		}
+		change.Apply((*ptescan.Table)(c.tab), c.first, c.last, nil, (*ptescan.Table)(c.next), &done)
 		return nil
 	})
 }

@@ -137,12 +137,17 @@ func (g *Gather) free() error {
 	return first
 }
 
+// Nested reports that another gather is under way in the tree, so that Finish would flush everything.
+//
+// Linux: include/linux/mm_types.h:mm_tlb_flush_nested()
+func (g *Gather) Nested() bool { return g.t.flush.count() > 1 }
+
 // Finish pays and ends the gather. If another gather was under way in the tree, everything is flushed: that one may
 // have changed entries that this one then saw, and passed over, as changed already.
 //
 // Linux: mm/mmu_gather.c:tlb_finish_mmu()
 func (g *Gather) Finish() error {
-	if g.t.flush.count() > 1 {
+	if g.Nested() {
 		g.debt.All, g.debt.FreedTables = true, true
 	}
 	err := g.Pay()
