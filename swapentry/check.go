@@ -64,7 +64,7 @@ func checkFlags(e *Entry, raw uint64) error {
 	if e.Exclusive && e.Kind != KindSwap {
 		errs = append(errs, fmt.Errorf("%w: exclusive on %s", ErrFlag, e.Kind))
 	}
-	if e.UffdWP && e.Kind == KindMarker {
+	if e.UffdWP && e.Marker&MarkerUffdWP != 0 { // beside other markers PAGEMAP_SCAN sets it
 		errs = append(errs, fmt.Errorf("%w: uffd-wp beside a marker", ErrFlag))
 	}
 	return errors.Join(errs...)

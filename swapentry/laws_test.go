@@ -209,6 +209,7 @@ func TestCheck(t *testing.T) {
 		{"6.1", pte, 0xf7fffffffffffa00, ErrMarker},
 		{"6.12", pte, 0xfffffffffffffc02, nil},     // uffd-wp marker, soft-dirty after mremap
 		{"6.12", pte, 0xfffffffffffffc04, ErrFlag}, // uffd-wp twice
+		{"6.12", pte, 0xfffffffffffffa04, nil},     // PAGEMAP_SCAN protects a poisoned page
 		{"6.12", pte, 0xfffffffffffffc08, ErrFlag},
 		{"6.1P", pte, 0xb7fffffffdb97408, ErrFlag}, // exclusive hwpoison
 		{"6.1P", pmd, 0xcfffe7fff7fffe00, nil},

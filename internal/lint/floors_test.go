@@ -45,6 +45,10 @@ var floors = map[string][]string{
 		"physmem", "swapentry", "internal/ptescan"},
 	"cmd/ptdump": {"internal/ptdump"},
 
+	"litmus":            {"mm", "thp", "pgtable", "swapentry", "arch/x86/mmu", "physmem", "arch/x86", "capture/elfcore", "capture/elfnote"},
+	"internal/ptlitmus": {"litmus"},
+	"cmd/ptlitmus":      {"internal/ptlitmus"},
+
 	// Measurements. They may use anything.
 	"bench":        {"arch/x86", "arch/x86/mmu", "internal/ptescan", "internal/ptescan/floor", "pgtable", "physmem", "swapentry", "thp"},
 	"bench/report": {"bench", "arch/x86", "internal/ptescan"},

@@ -1,0 +1,162 @@
+package mm
+
+import (
+	"ptemu/arch/x86"
+	"ptemu/pgtable"
+	"ptemu/swapentry"
+	"ptemu/thp"
+)
+
+// collapseRange makes huge pages of the 2 MiB pieces that lie whole in r, which is part of v.
+//
+// Linux: mm/khugepaged.c:madvise_collapse()
+func (s *Space) collapseRange(c *CPU, v *VMA, r pgtable.Range) error {
+	if !v.Anonymous() || v.flags&VMNoHugePage != 0 {
+		return &CallError{"madvise", r.First, ErrInval}
+	}
+	const size = x86.Virt(thp.Pages * x86.PageSize)
+	lim := thp.Limits{None: thp.Pages, Swap: thp.Pages, Shared: thp.Pages, UffdArmed: v.flags&vmUffd != 0}
+	for va := (r.First + size - 1) &^ (size - 1); va+size-1 <= r.Last; va += size {
+		if _, huge := s.hugePMD(va); huge {
+			continue
+		}
+		if verdict, err := s.collapse(c, v, va, lim); err != nil {
+			return &CallError{"madvise", va, err}
+		} else if verdict != thp.CollapseOK {
+			return &CallError{"madvise", va, collapseErrno(verdict)}
+		}
+	}
+	return nil
+}
+
+// collapseErrno is madvise_collapse_errno().
+func collapseErrno(v thp.Verdict) error {
+	switch v {
+	case thp.ExceedNone, thp.ExceedSwap, thp.ExceedShared, thp.UffdWP, thp.NoWritable, thp.NotReferenced:
+		return ErrInval
+	}
+	return ErrAgain
+}
+
+// Khugepaged looks at the 2 MiB at va of the space as khugepaged does, and makes them a huge page if lim allows it.
+//
+// Linux: mm/khugepaged.c:khugepaged_scan_mm_slot()
+func (s *Space) Khugepaged(c *CPU, va x86.Virt, lim thp.Limits) (thp.Verdict, error) {
+	v := s.VMA(va)
+	if v == nil || !v.hugeAllowed(va) {
+		return thp.PageUnfit, &CallError{"khugepaged", va, ErrInval}
+	}
+	lim.UffdArmed = v.flags&vmUffd != 0
+	s.writeLock()
+	defer s.writeUnlock()
+	return s.collapse(c, v, va&^x86.Virt(x86.LevelPMD.Size()-1), lim)
+}
+
+// collapse is hpage_collapse_scan_pmd() and collapse_huge_page().
+func (s *Space) collapse(c *CPU, v *VMA, va x86.Virt, lim thp.Limits) (thp.Verdict, error) {
+	m := s.m
+	verdict := s.collapsible(v, va, lim)
+	if verdict != thp.CollapseOK {
+		return verdict, nil
+	}
+	if err := s.swapInRange(c, v, va); err != nil {
+		return thp.PageUnfit, nil
+	}
+	to, err := m.alloc(hugeOrder)
+	if err != nil {
+		return thp.PageUnfit, ErrNoMem
+	}
+	v.prepareAnon()
+	var old [thp.Pages]x86.PTE
+	err = v.area().Collapse(s.tree, va, to, func(t pgtable.PTECursor) error {
+		for i := range old {
+			old[i] = t.Get(i)
+			if !s.isolates(v, old[i]) {
+				return errUnfit
+			}
+		}
+		for i, e := range old {
+			if pfn, ok := m.normal(e); ok {
+				*m.content(to + x86.PFN(i)) = *m.content(pfn)
+			}
+		}
+		return nil
+	})
+	if err == errUnfit {
+		m.put(to)
+		return thp.PageUnfit, nil
+	} else if err != nil {
+		m.put(to)
+		return thp.PageUnfit, ErrAgain
+	}
+	for _, e := range old {
+		if pfn, ok := m.normal(e); ok {
+			m.removeMapping(pfn)
+			if m.folio(pfn).flags&pgSwapCache != 0 && m.mapcount(pfn) == 0 {
+				m.freeSwapCache(m.head(pfn))
+			}
+			m.put(pfn)
+		}
+	}
+	m.addHugeAnon(to, v, va)
+	return thp.CollapseOK, nil
+}
+
+var errUnfit = &CallError{Call: "collapse", Err: ErrAgain}
+
+// collapsible judges the entries as they are.
+func (s *Space) collapsible(v *VMA, va x86.Virt, lim thp.Limits) thp.Verdict {
+	var ptes [thp.Pages]x86.PTE
+	c, err := s.tree.LockPTEs(va, false)
+	if err != nil {
+		return thp.ExceedNone
+	}
+	for i := range ptes {
+		ptes[i] = c.Get(i)
+	}
+	c.Unlock()
+	return v.area().Collapsible(&ptes, lim, func(i int, e x86.PTE) thp.CollapsePage {
+		pfn, ok := s.m.normal(e)
+		if !ok {
+			return thp.CollapsePage{}
+		}
+		f := s.m.folio(pfn)
+		return thp.CollapsePage{Fit: s.isolates(v, e), Shared: s.m.sharedMapcount(s.m.head(pfn)), Young: f.flags&pgReferenced != 0}
+	})
+}
+
+// isolates reports that the page of e, or the empty slot, can be copied: nobody but mappings and the swap cache holds it.
+//
+// Linux: mm/khugepaged.c:__collapse_huge_page_isolate()
+func (s *Space) isolates(v *VMA, e x86.PTE) bool {
+	m := s.m
+	if e.None() {
+		return true
+	}
+	if !e.Present() {
+		return false
+	}
+	pfn, ok := m.normal(e)
+	if !ok {
+		return e.PFN(m.abi) == m.zero
+	}
+	f := m.folio(pfn)
+	head := m.head(pfn)
+	return f.flags&(pgAnon|pgKSM) == pgAnon && f.ref == int32(m.mapcount(head))+m.cacheRefs(head) && !e.UffdWP()
+}
+
+// swapInRange brings back what is swapped out. Linux: mm/khugepaged.c:__collapse_huge_page_swapin()
+func (s *Space) swapInRange(c *CPU, v *VMA, va x86.Virt) error {
+	for i := range x86.Virt(thp.Pages) {
+		at := va + i*x86.PageSize
+		e := s.pte(at)
+		if !swapentry.SwapPTE(e) || s.m.layout.Decode(x86.LevelPTE, uint64(e)).Kind != swapentry.KindSwap {
+			continue
+		}
+		f := &fault{c: c, m: s.m, s: s, v: v, va: at, flags: faultRemote, orig: e}
+		if err := f.swapIn(s.m.layout.Decode(x86.LevelPTE, uint64(e))); err != nil {
+			return err
+		}
+	}
+	return nil
+}

@@ -1,0 +1,222 @@
+package mm
+
+import (
+	"fmt"
+	"slices"
+
+	"ptemu/arch/x86"
+)
+
+// Policy is what releases do differently in the operations, beside what x86.Kernel says of the entries: named
+// behaviours. Code asks for a behaviour, never for a release.
+type Policy struct {
+	// Who may write.
+
+	// Reuse decides about a write fault on an anonymous page.
+	Reuse Reuse
+	// ReuseLarge decides about one whose page belongs to a large folio and is not exclusive.
+	ReuseLarge ReuseLarge
+	// UffdWritenotify: a shared area registered for write protection has a vm_page_prot without RW
+	// (51d3d5eb74ff, 6.2 and 6.1.y).
+	UffdWritenotify bool
+	// RestoreReadOnly: the end of a migration write-protects what was not writable and not uffd-wp (6.1.y only).
+	RestoreReadOnly bool
+	// RestoreSoftDirty: the end of a migration sets SOFT_DIRTY exactly as it was (6.12 on); else it may only gain it.
+	RestoreSoftDirty bool
+	// Resolve is what the end of a userfaultfd write protection does with pages that are shared.
+	Resolve Resolve
+	// ResolveUpgrades: it uses vm_page_prot, and gives write permission back where no fault is needed to decide (6.12
+	// on); else the protection comes from the area's flags.
+	ResolveUpgrades bool
+	// WPFaultFlushes: a write fault of an area under userfaultfd write protection flushes the page first if a flush is
+	// pending (6ce64428d620, 5.12).
+	WPFaultFlushes bool
+	// ClearRefsShares: clear_refs holds the mmap lock for reading only (until 5.10).
+	ClearRefsShares bool
+	// ClearRefsPinned: clear_refs write-protects pinned pages too (until 5.10).
+	ClearRefsPinned bool
+	// ClearRefsNoFlush: clear_refs does not flush at all where only soft-dirty bits were reset (the missing flush of
+	// 5.10).
+	ClearRefsNoFlush bool
+	// SwapInFlagsFirst: swap-in restores SOFT_DIRTY and UFFD_WP before it decides about RW, and lets reads of an
+	// exclusive page have it too (6.12 on).
+	SwapInFlagsFirst bool
+	// NUMAKeepsWrite: a NUMA hint keeps RW in the PROT_NONE entry, and the fault gives it back (6.1).
+	NUMAKeepsWrite bool
+	// UnshareCopiesFile: unsharing copies pages that are not anonymous (6.12 on).
+	UnshareCopiesFile bool
+	// SharedByMayShare: VM_MAYSHARE makes a mapping shared for write faults, too (6.12 on).
+	SharedByMayShare bool
+
+	// userfaultfd.
+
+	UffdWPAsync       bool // UFFD_FEATURE_WP_ASYNC, and PAGEMAP_SCAN (6.7)
+	UffdWPUnpopulated bool // UFFD_FEATURE_WP_UNPOPULATED: markers in anonymous areas (6.4)
+	UffdPoison        bool // UFFDIO_POISON (6.6)
+	UffdMove          bool // UFFDIO_MOVE (6.8)
+	UffdWPOneArea     bool // UFFDIO_WRITEPROTECT wants its range in one area (6.1)
+	UffdCopyStrict    bool // UFFDIO_COPY replaces uffd-wp and poison markers only, not guards (7.2)
+
+	// Large folios and huge pages.
+
+	MTHP               bool // anonymous faults may take large folios (6.8)
+	HugeZeroWPAllocs   bool // a write to the huge zero page allocates a huge page (7.2)
+	FaultMapsFileFolio bool // a file fault maps the whole folio (7.2); 6.12 only that of shared memory
+	FaultMapsShmFolio  bool // 6.12 on
+	NoHugeFiles        bool // MADV_NOHUGEPAGE also keeps file faults from mapping huge pages (6.12 on)
+	ReadFaultDirty     bool // a read fault of a dirty page that may be written maps it dirty (7.2)
+	NUMAWholeFolio     bool // a NUMA hint fault rebuilds all of a large folio's entries (6.12 on)
+
+	// Others.
+
+	GuardMarkers   bool // MADV_GUARD_INSTALL and _REMOVE (7.2)
+	PopulateStops  bool // tables for markers that cannot be made are an error (6.12 on)
+	NUMASkipPinned bool // NUMA hints leave pinned pages alone (7.2)
+	NUMASharing    NUMASharing
+	CopyOnForkAnon bool // fork copies areas with a guard or an anon_vma only (7.2)
+	ZapKeepsMarker bool // zap keeps uffd-wp markers of anonymous areas (6.1)
+	StickyFlags    bool // merged areas keep SOFT_DIRTY of either (7.2)
+	KSMZeroDirty   bool // a KSM zero page is mapped dirty (6.12 on)
+	// MovesProtnone: move_pages moves pages that PROT_NONE makes inaccessible (6.12 on).
+	MovesProtnone bool
+	// DeviceKeepsMapping: a device-exclusive entry still counts as a mapping, and only writable pages get one (7.2).
+	DeviceKeepsMapping bool
+	LazyFreeClean      bool // khugepaged leaves clean lazily freed pages alone (7.2)
+
+	// Reclaim and KSM.
+
+	SwapLarge          bool // large folios go to swap as a whole (6.12 on); else they are split first
+	LazyFreeRefsRevive bool // a reference is enough to make a lazily freed page swap-backed again (6.1)
+	UnmergeWrites      bool // unmerging KSM pages is a write to each (6.1); else they are unshared
+}
+
+// Reuse says when a write fault on an anonymous page takes the page rather than copy it.
+type Reuse uint8
+
+const (
+	ReuseExclusive Reuse = iota // an exclusive page always, others if nobody else holds them (5.19 on)
+	ReuseCount                  // if nobody else holds the page (5.9 to 5.18)
+	ReuseMapcount               // if nobody else maps it (until 5.8)
+)
+
+// ReuseLarge is the part of it for large folios.
+type ReuseLarge uint8
+
+const (
+	ReuseLargeCount    ReuseLarge = iota // as small ones, by the folio's references (6.1)
+	ReuseLargeNever                      // 6.12
+	ReuseLargeMapcount                   // if all references are mappings in one address space (7.2)
+)
+
+// Resolve is what resolving a userfaultfd write protection does with a page that may not become writable.
+type Resolve uint8
+
+const (
+	ResolveClears  Resolve = iota // clears the bit only
+	ResolveDraft                  // draft of March 2019: copies it in the middle of change_pte_range, and forgets the lock
+	ResolveDraftV4                // the same, with the lock retaken
+	ResolveNoCOW                  // makes it writable without looking
+)
+
+// NUMASharing is how a NUMA hint finds out that others map a page.
+type NUMASharing uint8
+
+const (
+	NUMASharingCount    NUMASharing = iota // page_count() is not 1 (6.1)
+	NUMASharingPinned                      // pinned, or likely mapped elsewhere (6.12)
+	NUMASharingMapcount                    // maybe mapped elsewhere (7.2)
+)
+
+// Profile is a release: what its entries look like, and how it behaves.
+type Profile struct {
+	Kernel x86.Kernel
+	Policy Policy
+}
+
+// Linux6_1 behaves as 6.1.192.
+func Linux6_1() Profile {
+	return Profile{x86.Linux6_1(), Policy{
+		UffdWritenotify: true, RestoreReadOnly: true, WPFaultFlushes: true, NUMAKeepsWrite: true, UffdWPOneArea: true,
+		ZapKeepsMarker: true, LazyFreeRefsRevive: true, UnmergeWrites: true,
+	}}
+}
+
+// Linux6_12 behaves as 6.12.107.
+func Linux6_12() Profile {
+	return Profile{x86.Linux6_12(), Policy{
+		ReuseLarge: ReuseLargeNever, UffdWritenotify: true, RestoreSoftDirty: true, ResolveUpgrades: true, WPFaultFlushes: true,
+		SwapInFlagsFirst: true, UnshareCopiesFile: true, SharedByMayShare: true,
+		UffdWPAsync: true, UffdWPUnpopulated: true, UffdPoison: true, UffdMove: true,
+		MTHP: true, FaultMapsShmFolio: true, NoHugeFiles: true, NUMAWholeFolio: true, PopulateStops: true, NUMASharing: NUMASharingPinned,
+		KSMZeroDirty: true, MovesProtnone: true, SwapLarge: true,
+	}}
+}
+
+// Linux7_2 behaves as 7.2.13.
+func Linux7_2() Profile {
+	p := Linux6_12()
+	p.Kernel = x86.Linux7_2()
+	p.Policy.ReuseLarge, p.Policy.NUMASharing = ReuseLargeMapcount, NUMASharingMapcount
+	p.Policy.UffdCopyStrict, p.Policy.HugeZeroWPAllocs, p.Policy.FaultMapsFileFolio, p.Policy.ReadFaultDirty = true, true, true, true
+	p.Policy.GuardMarkers, p.Policy.NUMASkipPinned, p.Policy.CopyOnForkAnon = true, true, true
+	p.Policy.StickyFlags, p.Policy.LazyFreeClean, p.Policy.DeviceKeepsMapping = true, true, true
+	return p
+}
+
+// Profiles returns the releases, oldest first.
+func Profiles() []Profile { return []Profile{Linux6_1(), Linux6_12(), Linux7_2()} }
+
+// ProfileNamed returns the release called name: "6.1", "6.12" or "7.2".
+func ProfileNamed(name string) (Profile, error) {
+	for _, p := range Profiles() {
+		if p.Kernel.Release == name {
+			return p, nil
+		}
+	}
+	return Profile{}, fmt.Errorf("mm: no release %q (there are 6.1, 6.12, 7.2)", name)
+}
+
+// Historic is a behaviour that no release models here has any more, or never had: the broken half of a discussion.
+type Historic struct {
+	Name  string
+	Doc   string
+	Apply func(p *Policy)
+}
+
+var historic = []Historic{
+	{"uffd-wp-without-writenotify", "vm_page_prot of a shared area keeps RW under userfaultfd write protection, so that whatever rebuilds an entry from it gives RW back (until 6.1; fixed by 51d3d5eb74ff)",
+		func(p *Policy) { p.UffdWritenotify = false }},
+	{"restore-write-from-vm-page-prot", "the end of a migration takes RW from vm_page_prot, also for a uffd-wp or read-only entry (until 6.1)",
+		func(p *Policy) { p.UffdWritenotify, p.RestoreReadOnly = false, false }},
+	{"reuse-by-page-count", "a write fault copies an anonymous page that anybody else holds a reference to (5.9 to 5.18)",
+		func(p *Policy) { p.Reuse = ReuseCount }},
+	{"reuse-by-mapcount", "a write fault takes an anonymous page that nobody else maps, whoever holds it (until 5.8)",
+		func(p *Policy) { p.Reuse = ReuseMapcount }},
+	{"clear-refs-shared", "clear_refs write-protects under the mmap lock held for reading, flushes late and spares no pins; write faults do not flush first, and reuse goes by page count (until 5.10)",
+		func(p *Policy) {
+			p.Reuse, p.ClearRefsShares, p.ClearRefsPinned, p.WPFaultFlushes = ReuseCount, true, true, false
+		}},
+	{"clear-refs-without-flush", "clear_refs forgets the flush (5.10)",
+		func(p *Policy) { p.ClearRefsShares, p.ClearRefsPinned, p.ClearRefsNoFlush = true, true, true }},
+	{"wp-fault-without-flush", "a write fault after a resolved write protection does not flush what is still pending, and reuse goes by page count (5.9 to 5.11)",
+		func(p *Policy) { p.Reuse, p.WPFaultFlushes = ReuseCount, false }},
+	{"cow-in-change-pte-range", "resolving a write protection copies shared pages in the middle of change_pte_range, and goes on without the lock where the copy was not needed any more (draft of March 2019)",
+		func(p *Policy) { p.Resolve, p.ResolveUpgrades = ResolveDraft, false }},
+	{"cow-in-change-pte-range-v4", "the same, with the lock taken again (draft of April 2019)",
+		func(p *Policy) { p.Resolve, p.ResolveUpgrades = ResolveDraftV4, false }},
+	{"resolve-without-cow", "resolving a write protection makes entries writable without looking who shares the page (what the draft of 2019 was to prevent)",
+		func(p *Policy) { p.Resolve, p.ResolveUpgrades = ResolveNoCOW, false }},
+}
+
+// HistoricPolicies returns the historic behaviours, in the order of their documentation.
+func HistoricPolicies() []Historic { return slices.Clone(historic) }
+
+// HistoricNamed returns the historic behaviour called name.
+func HistoricNamed(name string) (Historic, error) {
+	for _, h := range historic {
+		if h.Name == name {
+			return h, nil
+		}
+	}
+	return Historic{}, fmt.Errorf("mm: no historic policy %q", name)
+}
