@@ -42,18 +42,24 @@ type Change struct {
 	other    other
 }
 
-// class is what the vector kernels learned about the pages that they met: old pages whose bits Change.deciding are those
-// of ref turn into old&^deciding ^ xor. Tables that follow each other mostly hold pages of one class.
+// class is what the vector kernels learned about the pages that they met: old pages whose bits rel are those of ref. They
+// come in two forms, with and without the bit free: often a table mixes clean and dirty pages, and what becomes of them
+// differs little. Where free is 0 there is one form. Pages turn into old ^ flip, which is old&^rel ^ xor, and those with
+// free into that ^ moved. Tables that follow each other mostly hold pages of one class.
 type class struct {
-	ref  uint64
-	xor  uint64
-	kind uint64 // see _asm
-	add  uint64 // 1 if such pages count
-	path uint64 // how the last group was changed: see _asm
-	flip uint64 // what to xor such a page with
-	// Where it depends on the frame whether such a page becomes writable: what else to xor then, and kind if it
-	// does not (xor alone) and if it does.
-	upXor, noKind, upKind uint64
+	ref, rel, xor uint64
+
+	kind  uint64 // see _asm
+	add   uint64 // 1 if such pages count
+	path  uint64 // how the last group was changed: see _asm
+	split uint64 // for kindSplit: 0 if only pages with free need a flush, or else all ones
+
+	// Where it depends on the frame whether such a page becomes writable, of those with a bit of need: what else to
+	// xor then, and kind if it does not and if it does.
+	need, upXor, noKind, upKind uint64
+
+	// One word each, as often as AVX2 needs it. upMoved is what more to xor if a page with free becomes writable.
+	flip, free, moved, upMoved [4]uint64
 }
 
 // other is what they learned about entries that are neither page nor empty: those whose bits rel are those of ref turn
@@ -82,6 +88,7 @@ func NewChange(p x86.PTEChange, s *x86.SwapChange, e Exclusive) Change {
 	if p.Upgrade != x86.UpgradeNone {
 		c.deciding |= p.WritableMask | p.WritableAny | p.UpgradeFrom | p.UpgradeTo | p.UpgradeSet
 	}
+	c.class.rel = c.deciding
 	c.level = level
 	if p.Blank != 0 || !c.deriveFlush() {
 		c.level = Generic // too strange for the others

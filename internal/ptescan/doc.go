@@ -13,7 +13,8 @@
 //
 // The vector kernels test 32 entries at a time against the attributes of a first one. Where all agree, one decision
 // holds for all, and the change is one logical operation; where they differ, a slower path decides for each entry
-// with masks. Lines of 64 bytes are written only where something changes.
+// with masks. If all differ in one bit only, as clean and dirty pages do, that bit takes part in the operation. Groups of
+// entries are written only where something may change.
 //
 // What must always hold:
 //   - The caller holds the lock of the table: whole cache lines are written, also around the entries that change.

@@ -6,7 +6,7 @@
 
 // func changeAVX512(t *Table, first uint64, last uint64, only *Bitmap, next *Table, c *Change, r *Changed)
 // Requires: AVX, AVX512BW, AVX512DQ, AVX512F, BMI, BMI2, CMOV, LZCNT, MMX+, POPCNT
-TEXT ·changeAVX512(SB), $48-56
+TEXT ·changeAVX512(SB), $112-56
 	MOVQ c+40(FP), AX
 	MOVQ t+0(FP), CX
 
@@ -45,11 +45,13 @@ begin:
 dispatch:
 	CMPQ         DX, 16(SP)
 	JGE          edge
-	VPBROADCASTQ 312(AX), Z6
+	VPBROADCASTQ 328(AX), Z6
 	VPBROADCASTQ 320(AX), Z5
-	VPBROADCASTQ 328(AX), Z7
-	MOVQ         336(AX), R9
-	TESTQ        $0x0000001c, R9
+	VPBROADCASTQ 336(AX), Z7
+	VPBROADCASTQ 440(AX), Z8
+	VPBROADCASTQ 472(AX), Z9
+	MOVQ         344(AX), R9
+	TESTQ        $0x0000003c, R9
 	JNE          no_same
 	MOVQ         DX, BX
 
@@ -61,16 +63,18 @@ dispatch:
 	ADDQ  DX, SI
 	TESTQ $0x00000001, R9
 	JEQ   unchanged
+	CMPQ  472(AX), $0x00
+	JNE   same_forms
 
 same:
 	VMOVDQU64  (CX)(DX*8), Z1
 	VMOVDQU64  64(CX)(DX*8), Z2
 	VMOVDQU64  128(CX)(DX*8), Z3
 	VMOVDQU64  192(CX)(DX*8), Z4
-	VMOVDQU64  256(CX)(DX*8), Z8
-	VMOVDQU64  320(CX)(DX*8), Z9
-	VMOVDQU64  384(CX)(DX*8), Z10
-	VMOVDQU64  448(CX)(DX*8), Z11
+	VMOVDQU64  256(CX)(DX*8), Z15
+	VMOVDQU64  320(CX)(DX*8), Z18
+	VMOVDQU64  384(CX)(DX*8), Z19
+	VMOVDQU64  448(CX)(DX*8), Z20
 	MOVQ       next+32(FP), R9
 	TESTQ      R9, R9
 	JEQ        no_next_ab
@@ -84,39 +88,47 @@ same:
 	PREFETCHT1 448(R9)(DX*8)
 
 no_next_ab:
-	VPXORQ     Z1, Z5, Z12
-	VPTERNLOGQ $0xf6, Z5, Z2, Z12
-	VPTERNLOGQ $0xf6, Z5, Z3, Z12
-	VPTERNLOGQ $0xf6, Z5, Z4, Z12
-	VPTERNLOGQ $0xf6, Z5, Z8, Z12
-	VPTERNLOGQ $0xf6, Z5, Z9, Z12
-	VPTERNLOGQ $0xf6, Z5, Z10, Z12
-	VPTERNLOGQ $0xf6, Z5, Z11, Z12
-	VPTESTMQ   Z12, Z6, K1
+	VPXORQ     Z1, Z5, Z21
+	VPTERNLOGQ $0xf6, Z5, Z2, Z21
+	VPTERNLOGQ $0xf6, Z5, Z3, Z21
+	VPTERNLOGQ $0xf6, Z5, Z4, Z21
+	VPTERNLOGQ $0xf6, Z5, Z15, Z21
+	VPTERNLOGQ $0xf6, Z5, Z18, Z21
+	VPTERNLOGQ $0xf6, Z5, Z19, Z21
+	VPTERNLOGQ $0xf6, Z5, Z20, Z21
+	VPTESTMQ   Z21, Z6, K1
 	KORTESTB   K1, K1
 	JNE        same_ends
 	VPTERNLOGQ $0x9a, Z7, Z6, Z1
 	VPTERNLOGQ $0x9a, Z7, Z6, Z2
 	VPTERNLOGQ $0x9a, Z7, Z6, Z3
 	VPTERNLOGQ $0x9a, Z7, Z6, Z4
-	VPTERNLOGQ $0x9a, Z7, Z6, Z8
-	VPTERNLOGQ $0x9a, Z7, Z6, Z9
-	VPTERNLOGQ $0x9a, Z7, Z6, Z10
-	VPTERNLOGQ $0x9a, Z7, Z6, Z11
+	VPTERNLOGQ $0x9a, Z7, Z6, Z15
+	VPTERNLOGQ $0x9a, Z7, Z6, Z18
+	VPTERNLOGQ $0x9a, Z7, Z6, Z19
+	VPTERNLOGQ $0x9a, Z7, Z6, Z20
 	VMOVDQU64  Z1, (CX)(DX*8)
 	VMOVDQU64  Z2, 64(CX)(DX*8)
 	VMOVDQU64  Z3, 128(CX)(DX*8)
 	VMOVDQU64  Z4, 192(CX)(DX*8)
-	VMOVDQU64  Z8, 256(CX)(DX*8)
-	VMOVDQU64  Z9, 320(CX)(DX*8)
-	VMOVDQU64  Z10, 384(CX)(DX*8)
-	VMOVDQU64  Z11, 448(CX)(DX*8)
+	VMOVDQU64  Z15, 256(CX)(DX*8)
+	VMOVDQU64  Z18, 320(CX)(DX*8)
+	VMOVDQU64  Z19, 384(CX)(DX*8)
+	VMOVDQU64  Z20, 448(CX)(DX*8)
 	ADDQ       $0x40, DX
 	CMPQ       DX, SI
 	JLT        same
 	JMP        same_ends
 
-unchanged:
+same_forms:
+	VMOVDQU64  (CX)(DX*8), Z1
+	VMOVDQU64  64(CX)(DX*8), Z2
+	VMOVDQU64  128(CX)(DX*8), Z3
+	VMOVDQU64  192(CX)(DX*8), Z4
+	VMOVDQU64  256(CX)(DX*8), Z15
+	VMOVDQU64  320(CX)(DX*8), Z18
+	VMOVDQU64  384(CX)(DX*8), Z19
+	VMOVDQU64  448(CX)(DX*8), Z20
 	MOVQ       next+32(FP), R9
 	TESTQ      R9, R9
 	JEQ        no_next_ac
@@ -130,6 +142,68 @@ unchanged:
 	PREFETCHT1 448(R9)(DX*8)
 
 no_next_ac:
+	VPXORQ     Z1, Z5, Z21
+	VPTERNLOGQ $0xf6, Z5, Z2, Z21
+	VPTERNLOGQ $0xf6, Z5, Z3, Z21
+	VPTERNLOGQ $0xf6, Z5, Z4, Z21
+	VPTERNLOGQ $0xf6, Z5, Z15, Z21
+	VPTERNLOGQ $0xf6, Z5, Z18, Z21
+	VPTERNLOGQ $0xf6, Z5, Z19, Z21
+	VPTERNLOGQ $0xf6, Z5, Z20, Z21
+	VPTESTMQ   Z21, Z6, K1
+	KORTESTB   K1, K1
+	JNE        same_ends
+	VPTERNLOGQ $0x9a, Z7, Z6, Z1
+	VPTESTMQ   Z8, Z1, K1
+	VPXORQ     Z9, Z1, K1, Z1
+	VPTERNLOGQ $0x9a, Z7, Z6, Z2
+	VPTESTMQ   Z8, Z2, K1
+	VPXORQ     Z9, Z2, K1, Z2
+	VPTERNLOGQ $0x9a, Z7, Z6, Z3
+	VPTESTMQ   Z8, Z3, K1
+	VPXORQ     Z9, Z3, K1, Z3
+	VPTERNLOGQ $0x9a, Z7, Z6, Z4
+	VPTESTMQ   Z8, Z4, K1
+	VPXORQ     Z9, Z4, K1, Z4
+	VPTERNLOGQ $0x9a, Z7, Z6, Z15
+	VPTESTMQ   Z8, Z15, K1
+	VPXORQ     Z9, Z15, K1, Z15
+	VPTERNLOGQ $0x9a, Z7, Z6, Z18
+	VPTESTMQ   Z8, Z18, K1
+	VPXORQ     Z9, Z18, K1, Z18
+	VPTERNLOGQ $0x9a, Z7, Z6, Z19
+	VPTESTMQ   Z8, Z19, K1
+	VPXORQ     Z9, Z19, K1, Z19
+	VPTERNLOGQ $0x9a, Z7, Z6, Z20
+	VPTESTMQ   Z8, Z20, K1
+	VPXORQ     Z9, Z20, K1, Z20
+	VMOVDQU64  Z1, (CX)(DX*8)
+	VMOVDQU64  Z2, 64(CX)(DX*8)
+	VMOVDQU64  Z3, 128(CX)(DX*8)
+	VMOVDQU64  Z4, 192(CX)(DX*8)
+	VMOVDQU64  Z15, 256(CX)(DX*8)
+	VMOVDQU64  Z18, 320(CX)(DX*8)
+	VMOVDQU64  Z19, 384(CX)(DX*8)
+	VMOVDQU64  Z20, 448(CX)(DX*8)
+	ADDQ       $0x40, DX
+	CMPQ       DX, SI
+	JLT        same_forms
+	JMP        same_ends
+
+unchanged:
+	MOVQ       next+32(FP), R9
+	TESTQ      R9, R9
+	JEQ        no_next_ad
+	PREFETCHT1 (R9)(DX*8)
+	PREFETCHT1 64(R9)(DX*8)
+	PREFETCHT1 128(R9)(DX*8)
+	PREFETCHT1 192(R9)(DX*8)
+	PREFETCHT1 256(R9)(DX*8)
+	PREFETCHT1 320(R9)(DX*8)
+	PREFETCHT1 384(R9)(DX*8)
+	PREFETCHT1 448(R9)(DX*8)
+
+no_next_ad:
 	VPXORQ     (CX)(DX*8), Z5, Z1
 	VPTERNLOGQ $0xf6, 64(CX)(DX*8), Z5, Z1
 	VPTERNLOGQ $0xf6, 128(CX)(DX*8), Z5, Z1
@@ -148,17 +222,17 @@ no_next_ac:
 same_ends:
 	MOVQ    DX, SI
 	SUBQ    BX, SI
-	JEQ     accounted_ad
-	IMULQ   344(AX), SI
+	JEQ     accounted_ae
+	IMULQ   352(AX), SI
 	ADDQ    SI, DI
-	TESTQ   $0x00000002, 336(AX)
-	JEQ     accounted_ad
+	TESTQ   $0x00000002, 344(AX)
+	JEQ     accounted_ae
 	CMPQ    BX, R8
 	CMOVQLT BX, R8
 	LEAQ    -1(DX), SI
 	MOVQ    SI, (SP)
 
-accounted_ad:
+accounted_ae:
 	CMPQ DX, 16(SP)
 	JGE  edge
 	JMP  partly_next
@@ -172,61 +246,63 @@ no_same:
 	VMOVDQU64    192(CX)(DX*8), Z4
 	TESTQ        $0x00000008, R9
 	JNE          no_class
-	VPBROADCASTQ 32(AX), Z9
-	VMOVQ        40(AX), X8
-	VPBROADCASTQ 368(AX), Z10
-	VPMOVZXBQ    iota0<>+0(SB), Z11
-	VPSLLQ       X8, Z11, Z11
-	VPMOVZXBQ    iota1<>+0(SB), Z12
-	VPSLLQ       X8, Z12, Z12
-	VPMOVZXBQ    iota2<>+0(SB), Z13
-	VPSLLQ       X8, Z13, Z13
-	VPMOVZXBQ    iota3<>+0(SB), Z14
-	VPSLLQ       X8, Z14, Z14
+	TESTQ        $0x00000020, R9
+	JNE          partly_again
+	VPBROADCASTQ 32(AX), Z15
+	VMOVQ        40(AX), X9
+	VPBROADCASTQ 384(AX), Z18
+	VPMOVZXBQ    iota0<>+0(SB), Z19
+	VPSLLQ       X9, Z19, Z19
+	VPMOVZXBQ    iota1<>+0(SB), Z20
+	VPSLLQ       X9, Z20, Z20
+	VPMOVZXBQ    iota2<>+0(SB), Z21
+	VPSLLQ       X9, Z21, Z21
+	VPMOVZXBQ    iota3<>+0(SB), Z22
+	VPSLLQ       X9, Z22, Z22
 
 frames:
 	MOVQ       next+32(FP), BX
 	TESTQ      BX, BX
-	JEQ        no_next_ae
+	JEQ        no_next_af
 	PREFETCHT1 (BX)(DX*8)
 	PREFETCHT1 64(BX)(DX*8)
 	PREFETCHT1 128(BX)(DX*8)
 	PREFETCHT1 192(BX)(DX*8)
 
-no_next_ae:
-	VPXORQ     Z1, Z5, Z15
-	VPTERNLOGQ $0xf6, Z5, Z2, Z15
-	VPTERNLOGQ $0xf6, Z5, Z3, Z15
-	VPTERNLOGQ $0xf6, Z5, Z4, Z15
-	VPTESTMQ   Z15, Z6, K1
+no_next_af:
+	VPXORQ     Z1, Z5, Z23
+	VPTERNLOGQ $0xf6, Z5, Z2, Z23
+	VPTERNLOGQ $0xf6, Z5, Z3, Z23
+	VPTERNLOGQ $0xf6, Z5, Z4, Z23
+	VPTESTMQ   Z23, Z6, K1
 	KORTESTB   K1, K1
 	JNE        no_class
-	VMOVDQA64  Z1, Z15
-	VPTERNLOGQ $0x9a, Z7, Z6, Z15
-	VMOVDQA64  Z2, Z23
+	VMOVDQA64  Z1, Z23
 	VPTERNLOGQ $0x9a, Z7, Z6, Z23
-	VMOVDQA64  Z3, Z24
+	VMOVDQA64  Z2, Z24
 	VPTERNLOGQ $0x9a, Z7, Z6, Z24
-	VMOVDQA64  Z4, Z25
+	VMOVDQA64  Z3, Z25
 	VPTERNLOGQ $0x9a, Z7, Z6, Z25
+	VMOVDQA64  Z4, Z26
+	VPTERNLOGQ $0x9a, Z7, Z6, Z26
 
 	// Do the frames follow each other?
-	VMOVQ        X15, BX
+	VMOVQ        X23, BX
 	ANDQ         32(AX), BX
-	VPBROADCASTQ BX, Z26
-	VPSUBQ       Z26, Z15, Z27
-	VPTERNLOGQ   $0x6a, Z11, Z9, Z27
-	VMOVDQA64    Z27, Z27
-	VPSUBQ       Z26, Z23, Z28
-	VPTERNLOGQ   $0x6a, Z12, Z9, Z28
-	VPORQ        Z28, Z27, Z27
-	VPSUBQ       Z26, Z24, Z28
-	VPTERNLOGQ   $0x6a, Z13, Z9, Z28
-	VPORQ        Z28, Z27, Z27
-	VPSUBQ       Z26, Z25, Z26
-	VPTERNLOGQ   $0x6a, Z14, Z9, Z26
-	VPORQ        Z26, Z27, Z27
-	VPTESTMQ     Z27, Z27, K1
+	VPBROADCASTQ BX, Z27
+	VPSUBQ       Z27, Z23, Z28
+	VPTERNLOGQ   $0x6a, Z19, Z15, Z28
+	VMOVDQA64    Z28, Z28
+	VPSUBQ       Z27, Z24, Z29
+	VPTERNLOGQ   $0x6a, Z20, Z15, Z29
+	VPORQ        Z29, Z28, Z28
+	VPSUBQ       Z27, Z25, Z29
+	VPTERNLOGQ   $0x6a, Z21, Z15, Z29
+	VPORQ        Z29, Z28, Z28
+	VPSUBQ       Z27, Z26, Z27
+	VPTERNLOGQ   $0x6a, Z22, Z15, Z27
+	VPORQ        Z27, Z28, Z28
+	VPTESTMQ     Z28, Z28, K1
 	KORTESTB     K1, K1
 	JNE          frames_random
 
@@ -248,43 +324,73 @@ no_next_ae:
 	MOVQ  (R10)(R9*8), R9
 
 	// The second word may be the first one again; then it is shifted out.
-	SHRXQ    BX, SI, SI
-	NEGQ     BX
-	SHLXQ    BX, R9, R9
-	TESTQ    $0x0000003f, BX
-	CMOVQEQ  SI, R9
-	ORQ      R9, SI
-	KMOVD    SI, K1
-	VPXORQ   Z10, Z15, K1, Z15
-	KSHIFTRD $0x08, K1, K1
-	VPXORQ   Z10, Z23, K1, Z23
-	KSHIFTRD $0x08, K1, K1
-	VPXORQ   Z10, Z24, K1, Z24
-	KSHIFTRD $0x08, K1, K1
-	VPXORQ   Z10, Z25, K1, Z25
+	SHRXQ   BX, SI, SI
+	NEGQ    BX
+	SHLXQ   BX, R9, R9
+	TESTQ   $0x0000003f, BX
+	CMOVQEQ SI, R9
+	ORQ     R9, SI
 
-frames_change:
+frames_known:
+	CMPQ          376(AX), $-1
+	JEQ           frames_all
+	XORQ          BX, BX
+	VPTESTMQ.BCST 376(AX), Z23, K1
+	VPTESTMQ.BCST 376(AX), Z24, K2
+	KUNPCKBW      K1, K2, K1
+	VPTESTMQ.BCST 376(AX), Z25, K2
+	VPTESTMQ.BCST 376(AX), Z26, K3
+	KUNPCKBW      K2, K3, K2
+	KUNPCKWD      K1, K2, K2
+	KMOVD         K2, BX
+	ANDQ          BX, SI
+
+frames_all:
+	CMPQ        504(AX), $0x00
+	JEQ         frames_up
+	KMOVD       SI, K1
+	VPTESTMQ    Z8, Z23, K1, K2
+	VPXORQ.BCST 504(AX), Z23, K2, Z23
+	KSHIFTRD    $0x08, K1, K1
+	VPTESTMQ    Z8, Z24, K1, K2
+	VPXORQ.BCST 504(AX), Z24, K2, Z24
+	KSHIFTRD    $0x08, K1, K1
+	VPTESTMQ    Z8, Z25, K1, K2
+	VPXORQ.BCST 504(AX), Z25, K2, Z25
+	KSHIFTRD    $0x08, K1, K1
+	VPTESTMQ    Z8, Z26, K1, K1
+	VPXORQ.BCST 504(AX), Z26, K1, Z26
+
+frames_up:
+	KMOVD     SI, K1
+	VPXORQ    Z18, Z23, K1, Z23
+	KSHIFTRD  $0x08, K1, K1
+	VPXORQ    Z18, Z24, K1, Z24
+	KSHIFTRD  $0x08, K1, K1
+	VPXORQ    Z18, Z25, K1, Z25
+	KSHIFTRD  $0x08, K1, K1
+	VPXORQ    Z18, Z26, K1, Z26
 	MOVB      $0x00, 42(SP)
 	ADDQ      $0x20, DI
-	MOVQ      376(AX), BX
+	MOVQ      392(AX), BX
 	ANDQ      $0x01, BX
 	NEGQ      BX
-	MOVQ      384(AX), R9
+	MOVQ      400(AX), R9
 	ANDQ      $0x01, R9
 	NEGQ      R9
 	ANDQ      SI, R9
 	ANDNQ     BX, SI, BX
 	ORL       BX, R9
 	JEQ       frames_next
-	VMOVDQU64 Z15, (CX)(DX*8)
-	VMOVDQU64 Z23, 64(CX)(DX*8)
-	VMOVDQU64 Z24, 128(CX)(DX*8)
-	VMOVDQU64 Z25, 192(CX)(DX*8)
-	MOVQ      376(AX), BX
+	VMOVDQU64 Z23, (CX)(DX*8)
+	VMOVDQU64 Z24, 64(CX)(DX*8)
+	VMOVDQU64 Z25, 128(CX)(DX*8)
+	VMOVDQU64 Z26, 192(CX)(DX*8)
+	MOVQ      392(AX), BX
 	SHRQ      $0x01, BX
 	ANDQ      $0x01, BX
 	NEGQ      BX
-	MOVQ      384(AX), R9
+	MOVQ      400(AX), R9
 	SHRQ      $0x01, R9
 	ANDQ      $0x01, R9
 	NEGQ      R9
@@ -292,7 +398,7 @@ frames_change:
 	ANDNQ     BX, SI, BX
 	ORL       BX, R9
 	TESTQ     R9, R9
-	JEQ       no_flush_af
+	JEQ       no_flush_ag
 	TZCNTQ    R9, BX
 	ADDQ      DX, BX
 	CMPQ      BX, R8
@@ -302,7 +408,7 @@ frames_change:
 	ADDQ      DX, BX
 	MOVQ      BX, (SP)
 
-no_flush_af:
+no_flush_ag:
 frames_next:
 	ADDQ      $0x20, DX
 	CMPQ      DX, 16(SP)
@@ -314,45 +420,35 @@ frames_next:
 	JMP       frames
 
 frames_random:
-	VPBROADCASTQ 208(AX), Z26
-	VPANDQ       Z9, Z15, Z27
-	VPSRLQ       X8, Z27, Z27
-	VPSUBQ.BCST  200(AX), Z27, Z27
-	VPCMPUQ      $0x01, Z26, Z27, K1
-	VPANDQ       Z9, Z23, Z28
-	VPSRLQ       X8, Z28, Z28
+	VPBROADCASTQ 208(AX), Z27
+	VPANDQ       Z15, Z23, Z28
+	VPSRLQ       X9, Z28, Z28
 	VPSUBQ.BCST  200(AX), Z28, Z28
-	VPCMPUQ      $0x01, Z26, Z28, K1, K1
-	VPANDQ       Z9, Z24, Z29
-	VPSRLQ       X8, Z29, Z29
+	VPCMPUQ      $0x01, Z27, Z28, K1
+	VPANDQ       Z15, Z24, Z29
+	VPSRLQ       X9, Z29, Z29
 	VPSUBQ.BCST  200(AX), Z29, Z29
-	VPCMPUQ      $0x01, Z26, Z29, K1, K1
-	VPANDQ       Z9, Z25, Z30
-	VPSRLQ       X8, Z30, Z30
+	VPCMPUQ      $0x01, Z27, Z29, K1, K1
+	VPANDQ       Z15, Z25, Z30
+	VPSRLQ       X9, Z30, Z30
 	VPSUBQ.BCST  200(AX), Z30, Z30
-	VPCMPUQ      $0x01, Z26, Z30, K1, K1
+	VPCMPUQ      $0x01, Z27, Z30, K1, K1
+	VPANDQ       Z15, Z26, Z31
+	VPSRLQ       X9, Z31, Z31
+	VPSUBQ.BCST  200(AX), Z31, Z31
+	VPCMPUQ      $0x01, Z27, Z31, K1, K1
 	KMOVB        K1, BX
 	CMPL         BX, $0x000000ff
 	JNE          mixed
 	VPBROADCASTQ one<>+0(SB), Z1
 	XORQ         BX, BX
 	KXNORB       K1, K1, K2
-	VPSRLQ       $0x06, Z27, Z2
-	MOVQ         192(AX), BX
-	VMOVDQA64    Z27, Z3
-	VPGATHERQQ   (BX)(Z2*8), K2, Z3
-	VPRORVQ      Z27, Z3, Z3
-	VPTESTMQ     Z1, Z3, K2
-	VPXORQ       Z10, Z15, K2, Z15
-	KXNORB       K1, K1, K3
 	VPSRLQ       $0x06, Z28, Z2
 	MOVQ         192(AX), BX
 	VMOVDQA64    Z28, Z3
-	VPGATHERQQ   (BX)(Z2*8), K3, Z3
+	VPGATHERQQ   (BX)(Z2*8), K2, Z3
 	VPRORVQ      Z28, Z3, Z3
-	VPTESTMQ     Z1, Z3, K3
-	VPXORQ       Z10, Z23, K3, Z23
-	KUNPCKBW     K2, K3, K2
+	VPTESTMQ     Z1, Z3, K2
 	KXNORB       K1, K1, K3
 	VPSRLQ       $0x06, Z29, Z2
 	MOVQ         192(AX), BX
@@ -360,20 +456,26 @@ frames_random:
 	VPGATHERQQ   (BX)(Z2*8), K3, Z3
 	VPRORVQ      Z29, Z3, Z3
 	VPTESTMQ     Z1, Z3, K3
-	VPXORQ       Z10, Z24, K3, Z24
-	KXNORB       K1, K1, K1
+	KUNPCKBW     K2, K3, K2
+	KXNORB       K1, K1, K3
 	VPSRLQ       $0x06, Z30, Z2
 	MOVQ         192(AX), BX
 	VMOVDQA64    Z30, Z3
-	VPGATHERQQ   (BX)(Z2*8), K1, Z3
+	VPGATHERQQ   (BX)(Z2*8), K3, Z3
 	VPRORVQ      Z30, Z3, Z3
+	VPTESTMQ     Z1, Z3, K3
+	KXNORB       K1, K1, K1
+	VPSRLQ       $0x06, Z31, Z2
+	MOVQ         192(AX), BX
+	VMOVDQA64    Z31, Z3
+	VPGATHERQQ   (BX)(Z2*8), K1, Z3
+	VPRORVQ      Z31, Z3, Z3
 	VPTESTMQ     Z1, Z3, K1
-	VPXORQ       Z10, Z25, K1, Z25
 	KUNPCKBW     K3, K1, K1
 	KUNPCKWD     K2, K1, K1
 	KMOVD        K1, BX
 	MOVQ         BX, SI
-	JMP          frames_change
+	JMP          frames_known
 
 partly_next:
 	VMOVDQU64  (CX)(DX*8), Z1
@@ -383,29 +485,29 @@ partly_next:
 	MOVB       $0x00, 42(SP)
 	MOVQ       next+32(FP), BX
 	TESTQ      BX, BX
-	JEQ        no_next_ag
+	JEQ        no_next_ah
 	PREFETCHT1 (BX)(DX*8)
 	PREFETCHT1 64(BX)(DX*8)
 	PREFETCHT1 128(BX)(DX*8)
 	PREFETCHT1 192(BX)(DX*8)
 
-no_next_ag:
-	VPXORQ        Z16, Z16, Z16
+no_next_ah:
+	VPXORQ        Z10, Z10, Z10
 	VPTESTMQ.BCST 224(AX), Z1, K1
-	VPTERNLOGQ    $0xf6, Z5, Z1, K1, Z16
-	VPXORQ.BCST   360(AX), Z1, K1, Z1
+	VPTERNLOGQ    $0xf6, Z5, Z1, K1, Z10
+	VPXORQ.BCST   408(AX), Z1, K1, Z1
 	VPTESTMQ.BCST 224(AX), Z2, K2
-	VPTERNLOGQ    $0xf6, Z5, Z2, K2, Z16
-	VPXORQ.BCST   360(AX), Z2, K2, Z2
+	VPTERNLOGQ    $0xf6, Z5, Z2, K2, Z10
+	VPXORQ.BCST   408(AX), Z2, K2, Z2
 	KUNPCKBW      K1, K2, K1
 	VPTESTMQ.BCST 224(AX), Z3, K2
-	VPTERNLOGQ    $0xf6, Z5, Z3, K2, Z16
-	VPXORQ.BCST   360(AX), Z3, K2, Z3
+	VPTERNLOGQ    $0xf6, Z5, Z3, K2, Z10
+	VPXORQ.BCST   408(AX), Z3, K2, Z3
 	VPTESTMQ.BCST 224(AX), Z4, K3
-	VPTERNLOGQ    $0xf6, Z5, Z4, K3, Z16
-	VPXORQ.BCST   360(AX), Z4, K3, Z4
+	VPTERNLOGQ    $0xf6, Z5, Z4, K3, Z10
+	VPXORQ.BCST   408(AX), Z4, K3, Z4
 	KUNPCKBW      K2, K3, K2
-	VPTESTMQ      Z16, Z6, K3
+	VPTESTMQ      Z10, Z6, K3
 	XORQ          BX, BX
 	KUNPCKWD      K1, K2, K1
 	KMOVD         K1, BX
@@ -417,14 +519,30 @@ no_next_ag:
 	JNE           partly
 
 sparse_change:
-	MOVQ      336(AX), SI
-	MOVB      $0x01, 41(SP)
-	POPCNTQ   BX, R9
-	JEQ       sparse_stored
-	IMULQ     344(AX), R9
-	ADDQ      R9, DI
-	TESTQ     $0x00000001, SI
-	JEQ       sparse_stored
+	MOVQ     344(AX), SI
+	MOVB     $0x01, 41(SP)
+	POPCNTQ  BX, R9
+	JEQ      sparse_stored
+	IMULQ    352(AX), R9
+	ADDQ     R9, DI
+	TESTQ    $0x00000001, SI
+	JEQ      sparse_stored
+	CMPQ     472(AX), $0x00
+	JEQ      sparse_moved
+	KMOVD    BX, K1
+	VPTESTMQ Z8, Z1, K1, K2
+	VPXORQ   Z9, Z1, K2, Z1
+	KSHIFTRD $0x08, K1, K1
+	VPTESTMQ Z8, Z2, K1, K2
+	VPXORQ   Z9, Z2, K2, Z2
+	KSHIFTRD $0x08, K1, K1
+	VPTESTMQ Z8, Z3, K1, K2
+	VPXORQ   Z9, Z3, K2, Z3
+	KSHIFTRD $0x08, K1, K1
+	VPTESTMQ Z8, Z4, K1, K1
+	VPXORQ   Z9, Z4, K1, Z4
+
+sparse_moved:
 	VMOVDQU64 Z1, (CX)(DX*8)
 	VMOVDQU64 Z2, 64(CX)(DX*8)
 	VMOVDQU64 Z3, 128(CX)(DX*8)
@@ -432,7 +550,7 @@ sparse_change:
 	TESTQ     $0x00000002, SI
 	JEQ       sparse_stored
 	TESTQ     BX, BX
-	JEQ       no_flush_ah
+	JEQ       no_flush_ai
 	TZCNTQ    BX, SI
 	ADDQ      DX, SI
 	CMPQ      SI, R8
@@ -442,7 +560,7 @@ sparse_change:
 	ADDQ      DX, SI
 	MOVQ      SI, (SP)
 
-no_flush_ah:
+no_flush_ai:
 sparse_stored:
 	ADDQ $0x20, DX
 	CMPQ DX, 16(SP)
@@ -454,54 +572,54 @@ sparse_stored:
 sparse_end:
 	CMPL BX, $-1
 	JEQ  edge
-	ORQ  $0x10, 336(AX)
-	MOVQ $0x00000000, 352(AX)
+	ORQ  $0x10, 344(AX)
+	MOVQ $0x00000000, 360(AX)
 	JMP  edge
 
 pages_next:
 	MOVB       $0x00, 42(SP)
 	MOVQ       next+32(FP), BX
 	TESTQ      BX, BX
-	JEQ        no_next_ai
+	JEQ        no_next_aj
 	PREFETCHT1 (BX)(DX*8)
 	PREFETCHT1 64(BX)(DX*8)
 	PREFETCHT1 128(BX)(DX*8)
 	PREFETCHT1 192(BX)(DX*8)
 
-no_next_ai:
+no_next_aj:
 pages:
 	VMOVDQU64     (CX)(DX*8), Z1
 	VMOVDQU64     64(CX)(DX*8), Z2
 	VMOVDQU64     128(CX)(DX*8), Z3
 	VMOVDQU64     192(CX)(DX*8), Z4
-	VPXORQ        Z17, Z17, Z17
-	VPXORQ        Z18, Z18, Z18
+	VPXORQ        Z11, Z11, Z11
+	VPXORQ        Z12, Z12, Z12
 	VPTESTMQ.BCST (AX), Z1, K1
 	KNOTB         K1, K2
-	VPTERNLOGQ    $0xf6, Z5, Z1, K1, Z17
-	VPORQ         Z1, Z18, K2, Z18
-	VPXORQ.BCST   360(AX), Z1, K1, Z1
+	VPTERNLOGQ    $0xf6, Z5, Z1, K1, Z11
+	VPORQ         Z1, Z12, K2, Z12
+	VPXORQ.BCST   408(AX), Z1, K1, Z1
 	VPTESTMQ.BCST (AX), Z2, K2
 	KNOTB         K2, K3
-	VPTERNLOGQ    $0xf6, Z5, Z2, K2, Z17
-	VPORQ         Z2, Z18, K3, Z18
-	VPXORQ.BCST   360(AX), Z2, K2, Z2
+	VPTERNLOGQ    $0xf6, Z5, Z2, K2, Z11
+	VPORQ         Z2, Z12, K3, Z12
+	VPXORQ.BCST   408(AX), Z2, K2, Z2
 	KUNPCKBW      K1, K2, K1
 	VPTESTMQ.BCST (AX), Z3, K2
 	KNOTB         K2, K3
-	VPTERNLOGQ    $0xf6, Z5, Z3, K2, Z17
-	VPORQ         Z3, Z18, K3, Z18
-	VPXORQ.BCST   360(AX), Z3, K2, Z3
+	VPTERNLOGQ    $0xf6, Z5, Z3, K2, Z11
+	VPORQ         Z3, Z12, K3, Z12
+	VPXORQ.BCST   408(AX), Z3, K2, Z3
 	VPTESTMQ.BCST (AX), Z4, K3
 	KNOTB         K3, K4
-	VPTERNLOGQ    $0xf6, Z5, Z4, K3, Z17
-	VPORQ         Z4, Z18, K4, Z18
-	VPXORQ.BCST   360(AX), Z4, K3, Z4
+	VPTERNLOGQ    $0xf6, Z5, Z4, K3, Z11
+	VPORQ         Z4, Z12, K4, Z12
+	VPXORQ.BCST   408(AX), Z4, K3, Z4
 	KUNPCKBW      K2, K3, K2
-	VPTESTMQ      Z17, Z6, K3
+	VPTESTMQ      Z11, Z6, K3
 
 	// If one is loud, so are all of them together.
-	VPCMPUQ.BCST $0x05, 256(AX), Z18, K4
+	VPCMPUQ.BCST $0x05, 256(AX), Z12, K4
 	XORQ         BX, BX
 	KUNPCKWD     K1, K2, K1
 	KMOVD        K1, BX
@@ -509,32 +627,48 @@ pages:
 	JNE          partly
 	KORTESTB     K4, K4
 	JNE          others
-	MOVQ         336(AX), SI
+	MOVQ         344(AX), SI
 	MOVB         $0x01, 41(SP)
 	POPCNTQ      BX, R9
 	JEQ          pages_stored
-	IMULQ        344(AX), R9
+	IMULQ        352(AX), R9
 	ADDQ         R9, DI
 	TESTQ        $0x00000001, SI
 	JEQ          pages_stored
-	VMOVDQU64    Z1, (CX)(DX*8)
-	VMOVDQU64    Z2, 64(CX)(DX*8)
-	VMOVDQU64    Z3, 128(CX)(DX*8)
-	VMOVDQU64    Z4, 192(CX)(DX*8)
-	TESTQ        $0x00000002, SI
-	JEQ          pages_stored
-	TESTQ        BX, BX
-	JEQ          no_flush_aj
-	TZCNTQ       BX, SI
-	ADDQ         DX, SI
-	CMPQ         SI, R8
-	CMOVQLT      SI, R8
-	LZCNTQ       BX, SI
-	XORQ         $0x3f, SI
-	ADDQ         DX, SI
-	MOVQ         SI, (SP)
+	CMPQ         472(AX), $0x00
+	JEQ          pages_moved
+	KMOVD        BX, K1
+	VPTESTMQ     Z8, Z1, K1, K2
+	VPXORQ       Z9, Z1, K2, Z1
+	KSHIFTRD     $0x08, K1, K1
+	VPTESTMQ     Z8, Z2, K1, K2
+	VPXORQ       Z9, Z2, K2, Z2
+	KSHIFTRD     $0x08, K1, K1
+	VPTESTMQ     Z8, Z3, K1, K2
+	VPXORQ       Z9, Z3, K2, Z3
+	KSHIFTRD     $0x08, K1, K1
+	VPTESTMQ     Z8, Z4, K1, K1
+	VPXORQ       Z9, Z4, K1, Z4
 
-no_flush_aj:
+pages_moved:
+	VMOVDQU64 Z1, (CX)(DX*8)
+	VMOVDQU64 Z2, 64(CX)(DX*8)
+	VMOVDQU64 Z3, 128(CX)(DX*8)
+	VMOVDQU64 Z4, 192(CX)(DX*8)
+	TESTQ     $0x00000002, SI
+	JEQ       pages_stored
+	TESTQ     BX, BX
+	JEQ       no_flush_ak
+	TZCNTQ    BX, SI
+	ADDQ      DX, SI
+	CMPQ      SI, R8
+	CMOVQLT   SI, R8
+	LZCNTQ    BX, SI
+	XORQ      $0x3f, SI
+	ADDQ      DX, SI
+	MOVQ      SI, (SP)
+
+no_flush_ak:
 pages_stored:
 	ADDQ $0x20, DX
 	CMPQ DX, 16(SP)
@@ -546,20 +680,20 @@ pages_stored:
 pages_end:
 	CMPL BX, $-1
 	JEQ  edge
-	ORQ  $0x10, 336(AX)
-	MOVQ $0x00000001, 352(AX)
+	ORQ  $0x10, 344(AX)
+	MOVQ $0x00000001, 360(AX)
 	JMP  edge
 
 others_next:
 	MOVQ       next+32(FP), BX
 	TESTQ      BX, BX
-	JEQ        no_next_ak
+	JEQ        no_next_al
 	PREFETCHT1 (BX)(DX*8)
 	PREFETCHT1 64(BX)(DX*8)
 	PREFETCHT1 128(BX)(DX*8)
 	PREFETCHT1 192(BX)(DX*8)
 
-no_next_ak:
+no_next_al:
 others:
 	VMOVDQU64     (CX)(DX*8), Z1
 	VMOVDQU64     64(CX)(DX*8), Z2
@@ -569,37 +703,37 @@ others:
 	JNE           partly_again
 	CMPB          45(SP), $0x00
 	JNE           partly_again
-	VPXORQ        Z19, Z19, Z19
-	VPXORQ        Z20, Z20, Z20
-	VPBROADCASTQ  392(AX), Z8
+	VPXORQ        Z13, Z13, Z13
+	VPXORQ        Z14, Z14, Z14
+	VPBROADCASTQ  536(AX), Z15
 	VPTESTMQ.BCST (AX), Z1, K1
 	KNOTB         K1, K2
-	VPTERNLOGQ    $0xf6, Z5, Z1, K1, Z19
-	VPTERNLOGQ    $0xf6, Z8, Z1, K2, Z20
-	VPXORQ.BCST   360(AX), Z1, K1, Z1
-	VPXORQ.BCST   408(AX), Z1, K2, Z1
+	VPTERNLOGQ    $0xf6, Z5, Z1, K1, Z13
+	VPTERNLOGQ    $0xf6, Z15, Z1, K2, Z14
+	VPXORQ.BCST   552(AX), Z1, K2, Z1
+	VPXORQ.BCST   408(AX), Z1, K1, Z1
 	VPTESTMQ.BCST (AX), Z2, K2
 	KNOTB         K2, K3
-	VPTERNLOGQ    $0xf6, Z5, Z2, K2, Z19
-	VPTERNLOGQ    $0xf6, Z8, Z2, K3, Z20
-	VPXORQ.BCST   360(AX), Z2, K2, Z2
-	VPXORQ.BCST   408(AX), Z2, K3, Z2
+	VPTERNLOGQ    $0xf6, Z5, Z2, K2, Z13
+	VPTERNLOGQ    $0xf6, Z15, Z2, K3, Z14
+	VPXORQ.BCST   552(AX), Z2, K3, Z2
+	VPXORQ.BCST   408(AX), Z2, K2, Z2
 	KUNPCKBW      K1, K2, K1
 	VPTESTMQ.BCST (AX), Z3, K2
 	KNOTB         K2, K3
-	VPTERNLOGQ    $0xf6, Z5, Z3, K2, Z19
-	VPTERNLOGQ    $0xf6, Z8, Z3, K3, Z20
-	VPXORQ.BCST   360(AX), Z3, K2, Z3
-	VPXORQ.BCST   408(AX), Z3, K3, Z3
+	VPTERNLOGQ    $0xf6, Z5, Z3, K2, Z13
+	VPTERNLOGQ    $0xf6, Z15, Z3, K3, Z14
+	VPXORQ.BCST   552(AX), Z3, K3, Z3
+	VPXORQ.BCST   408(AX), Z3, K2, Z3
 	VPTESTMQ.BCST (AX), Z4, K3
 	KNOTB         K3, K4
-	VPTERNLOGQ    $0xf6, Z5, Z4, K3, Z19
-	VPTERNLOGQ    $0xf6, Z8, Z4, K4, Z20
-	VPXORQ.BCST   360(AX), Z4, K3, Z4
-	VPXORQ.BCST   408(AX), Z4, K4, Z4
+	VPTERNLOGQ    $0xf6, Z5, Z4, K3, Z13
+	VPTERNLOGQ    $0xf6, Z15, Z4, K4, Z14
+	VPXORQ.BCST   552(AX), Z4, K4, Z4
+	VPXORQ.BCST   408(AX), Z4, K3, Z4
 	KUNPCKBW      K2, K3, K2
-	VPTESTMQ      Z19, Z6, K3
-	VPTESTMQ.BCST 400(AX), Z20, K4
+	VPTESTMQ      Z13, Z6, K3
+	VPTESTMQ.BCST 544(AX), Z14, K4
 	XORQ          BX, BX
 	KUNPCKWD      K1, K2, K1
 	KMOVD         K1, BX
@@ -609,36 +743,52 @@ others:
 	JNE           partly
 	KORTESTB      K4, K4
 	JNE           others_empty
-	MOVQ          336(AX), R9
+	MOVQ          344(AX), R9
 	MOVB          $0x01, 41(SP)
 	POPCNTQ       SI, R10
-	IMULQ         416(AX), R10
+	IMULQ         560(AX), R10
 	SHLQ          $0x20, R10
 	ADDQ          R10, DI
-	ORQ           416(AX), R9
+	ORQ           560(AX), R9
 	POPCNTQ       BX, R10
-	IMULQ         344(AX), R10
+	IMULQ         352(AX), R10
 	ADDQ          R10, DI
 	TESTQ         $0x00000001, R9
 	JEQ           others_stored
-	VMOVDQU64     Z1, (CX)(DX*8)
-	VMOVDQU64     Z2, 64(CX)(DX*8)
-	VMOVDQU64     Z3, 128(CX)(DX*8)
-	VMOVDQU64     Z4, 192(CX)(DX*8)
-	TESTQ         $0x00000002, R9
-	JEQ           others_stored
-	TESTQ         BX, BX
-	JEQ           no_flush_al
-	TZCNTQ        BX, R9
-	ADDQ          DX, R9
-	CMPQ          R9, R8
-	CMOVQLT       R9, R8
-	LZCNTQ        BX, R9
-	XORQ          $0x3f, R9
-	ADDQ          DX, R9
-	MOVQ          R9, (SP)
+	CMPQ          472(AX), $0x00
+	JEQ           others_moved
+	KMOVD         BX, K1
+	VPTESTMQ      Z8, Z1, K1, K2
+	VPXORQ        Z9, Z1, K2, Z1
+	KSHIFTRD      $0x08, K1, K1
+	VPTESTMQ      Z8, Z2, K1, K2
+	VPXORQ        Z9, Z2, K2, Z2
+	KSHIFTRD      $0x08, K1, K1
+	VPTESTMQ      Z8, Z3, K1, K2
+	VPXORQ        Z9, Z3, K2, Z3
+	KSHIFTRD      $0x08, K1, K1
+	VPTESTMQ      Z8, Z4, K1, K1
+	VPXORQ        Z9, Z4, K1, Z4
 
-no_flush_al:
+others_moved:
+	VMOVDQU64 Z1, (CX)(DX*8)
+	VMOVDQU64 Z2, 64(CX)(DX*8)
+	VMOVDQU64 Z3, 128(CX)(DX*8)
+	VMOVDQU64 Z4, 192(CX)(DX*8)
+	TESTQ     $0x00000002, R9
+	JEQ       others_stored
+	TESTQ     BX, BX
+	JEQ       no_flush_am
+	TZCNTQ    BX, R9
+	ADDQ      DX, R9
+	CMPQ      R9, R8
+	CMOVQLT   R9, R8
+	LZCNTQ    BX, R9
+	XORQ      $0x3f, R9
+	ADDQ      DX, R9
+	MOVQ      R9, (SP)
+
+no_flush_am:
 others_stored:
 	ADDQ $0x20, DX
 	CMPQ DX, 16(SP)
@@ -650,8 +800,8 @@ others_stored:
 others_end:
 	CMPL BX, $-1
 	JEQ  edge
-	ORQ  $0x10, 336(AX)
-	MOVQ $0x00000002, 352(AX)
+	ORQ  $0x10, 344(AX)
+	MOVQ $0x00000002, 360(AX)
 	JMP  edge
 
 others_more:
@@ -662,13 +812,13 @@ others_more:
 others_empty_next:
 	MOVQ       next+32(FP), BX
 	TESTQ      BX, BX
-	JEQ        no_next_am
+	JEQ        no_next_an
 	PREFETCHT1 (BX)(DX*8)
 	PREFETCHT1 64(BX)(DX*8)
 	PREFETCHT1 128(BX)(DX*8)
 	PREFETCHT1 192(BX)(DX*8)
 
-no_next_am:
+no_next_an:
 others_empty:
 	VMOVDQU64     (CX)(DX*8), Z1
 	VMOVDQU64     64(CX)(DX*8), Z2
@@ -678,43 +828,43 @@ others_empty:
 	JNE           partly_again
 	CMPB          45(SP), $0x00
 	JNE           partly_again
-	VPXORQ        Z21, Z21, Z21
-	VPXORQ        Z22, Z22, Z22
-	VPBROADCASTQ  392(AX), Z8
+	VPXORQ        Z16, Z16, Z16
+	VPXORQ        Z17, Z17, Z17
+	VPBROADCASTQ  536(AX), Z15
 	VPTESTMQ.BCST (AX), Z1, K1
 	VPTESTMQ.BCST 224(AX), Z1, K2
 	KANDNB        K2, K1, K2
-	VPTERNLOGQ    $0xf6, Z5, Z1, K1, Z21
-	VPTERNLOGQ    $0xf6, Z8, Z1, K2, Z22
-	VPXORQ.BCST   360(AX), Z1, K1, Z1
-	VPXORQ.BCST   408(AX), Z1, K2, Z1
+	VPTERNLOGQ    $0xf6, Z5, Z1, K1, Z16
+	VPTERNLOGQ    $0xf6, Z15, Z1, K2, Z17
+	VPXORQ.BCST   552(AX), Z1, K2, Z1
+	VPXORQ.BCST   408(AX), Z1, K1, Z1
 	VPTESTMQ.BCST (AX), Z2, K3
 	VPTESTMQ.BCST 224(AX), Z2, K4
 	KANDNB        K4, K3, K4
 	KUNPCKBW      K2, K4, K2
-	VPTERNLOGQ    $0xf6, Z5, Z2, K3, Z21
-	VPTERNLOGQ    $0xf6, Z8, Z2, K4, Z22
-	VPXORQ.BCST   360(AX), Z2, K3, Z2
-	VPXORQ.BCST   408(AX), Z2, K4, Z2
+	VPTERNLOGQ    $0xf6, Z5, Z2, K3, Z16
+	VPTERNLOGQ    $0xf6, Z15, Z2, K4, Z17
+	VPXORQ.BCST   552(AX), Z2, K4, Z2
+	VPXORQ.BCST   408(AX), Z2, K3, Z2
 	KUNPCKBW      K1, K3, K1
 	VPTESTMQ.BCST (AX), Z3, K3
 	VPTESTMQ.BCST 224(AX), Z3, K4
 	KANDNB        K4, K3, K4
-	VPTERNLOGQ    $0xf6, Z5, Z3, K3, Z21
-	VPTERNLOGQ    $0xf6, Z8, Z3, K4, Z22
-	VPXORQ.BCST   360(AX), Z3, K3, Z3
-	VPXORQ.BCST   408(AX), Z3, K4, Z3
+	VPTERNLOGQ    $0xf6, Z5, Z3, K3, Z16
+	VPTERNLOGQ    $0xf6, Z15, Z3, K4, Z17
+	VPXORQ.BCST   552(AX), Z3, K4, Z3
+	VPXORQ.BCST   408(AX), Z3, K3, Z3
 	VPTESTMQ.BCST (AX), Z4, K5
 	VPTESTMQ.BCST 224(AX), Z4, K6
 	KANDNB        K6, K5, K6
 	KUNPCKBW      K4, K6, K4
-	VPTERNLOGQ    $0xf6, Z5, Z4, K5, Z21
-	VPTERNLOGQ    $0xf6, Z8, Z4, K6, Z22
-	VPXORQ.BCST   360(AX), Z4, K5, Z4
-	VPXORQ.BCST   408(AX), Z4, K6, Z4
+	VPTERNLOGQ    $0xf6, Z5, Z4, K5, Z16
+	VPTERNLOGQ    $0xf6, Z15, Z4, K6, Z17
+	VPXORQ.BCST   552(AX), Z4, K6, Z4
+	VPXORQ.BCST   408(AX), Z4, K5, Z4
 	KUNPCKBW      K3, K5, K3
-	VPTESTMQ      Z21, Z6, K5
-	VPTESTMQ.BCST 400(AX), Z22, K6
+	VPTESTMQ      Z16, Z6, K5
+	VPTESTMQ.BCST 544(AX), Z17, K6
 	XORQ          BX, BX
 	KUNPCKWD      K1, K3, K1
 	KMOVD         K1, BX
@@ -725,36 +875,52 @@ others_empty:
 	JNE           partly
 	KORTESTB      K6, K6
 	JNE           unlike
-	MOVQ          336(AX), R9
+	MOVQ          344(AX), R9
 	MOVB          $0x01, 41(SP)
 	POPCNTQ       SI, R10
-	IMULQ         416(AX), R10
+	IMULQ         560(AX), R10
 	SHLQ          $0x20, R10
 	ADDQ          R10, DI
-	ORQ           416(AX), R9
+	ORQ           560(AX), R9
 	POPCNTQ       BX, R10
-	IMULQ         344(AX), R10
+	IMULQ         352(AX), R10
 	ADDQ          R10, DI
 	TESTQ         $0x00000001, R9
 	JEQ           others_empty_stored
-	VMOVDQU64     Z1, (CX)(DX*8)
-	VMOVDQU64     Z2, 64(CX)(DX*8)
-	VMOVDQU64     Z3, 128(CX)(DX*8)
-	VMOVDQU64     Z4, 192(CX)(DX*8)
-	TESTQ         $0x00000002, R9
-	JEQ           others_empty_stored
-	TESTQ         BX, BX
-	JEQ           no_flush_an
-	TZCNTQ        BX, R9
-	ADDQ          DX, R9
-	CMPQ          R9, R8
-	CMOVQLT       R9, R8
-	LZCNTQ        BX, R9
-	XORQ          $0x3f, R9
-	ADDQ          DX, R9
-	MOVQ          R9, (SP)
+	CMPQ          472(AX), $0x00
+	JEQ           others_empty_moved
+	KMOVD         BX, K1
+	VPTESTMQ      Z8, Z1, K1, K2
+	VPXORQ        Z9, Z1, K2, Z1
+	KSHIFTRD      $0x08, K1, K1
+	VPTESTMQ      Z8, Z2, K1, K2
+	VPXORQ        Z9, Z2, K2, Z2
+	KSHIFTRD      $0x08, K1, K1
+	VPTESTMQ      Z8, Z3, K1, K2
+	VPXORQ        Z9, Z3, K2, Z3
+	KSHIFTRD      $0x08, K1, K1
+	VPTESTMQ      Z8, Z4, K1, K1
+	VPXORQ        Z9, Z4, K1, Z4
 
-no_flush_an:
+others_empty_moved:
+	VMOVDQU64 Z1, (CX)(DX*8)
+	VMOVDQU64 Z2, 64(CX)(DX*8)
+	VMOVDQU64 Z3, 128(CX)(DX*8)
+	VMOVDQU64 Z4, 192(CX)(DX*8)
+	TESTQ     $0x00000002, R9
+	JEQ       others_empty_stored
+	TESTQ     BX, BX
+	JEQ       no_flush_ao
+	TZCNTQ    BX, R9
+	ADDQ      DX, R9
+	CMPQ      R9, R8
+	CMOVQLT   R9, R8
+	LZCNTQ    BX, R9
+	XORQ      $0x3f, R9
+	ADDQ      DX, R9
+	MOVQ      R9, (SP)
+
+no_flush_ao:
 others_empty_stored:
 	ADDQ $0x20, DX
 	CMPQ DX, 16(SP)
@@ -766,8 +932,8 @@ others_empty_stored:
 others_empty_end:
 	CMPL BX, $-1
 	JEQ  edge
-	ORQ  $0x10, 336(AX)
-	MOVQ $0x00000003, 352(AX)
+	ORQ  $0x10, 344(AX)
+	MOVQ $0x00000003, 360(AX)
 	JMP  edge
 
 others_empty_more:
@@ -780,8 +946,8 @@ unlike:
 	ADDQ   DX, BX
 	MOVQ   (CX)(BX*8), BX
 	MOVQ   BX, SI
-	XORQ   392(AX), SI
-	TESTQ  SI, 400(AX)
+	XORQ   536(AX), SI
+	TESTQ  SI, 544(AX)
 	JEQ    unlike_each_other
 	MOVQ   184(AX), SI
 	MOVQ   48(SI), R10
@@ -795,8 +961,8 @@ unlike:
 	ORQ   R10, R11
 	ORQ   (AX), R11
 	MOVQ  $-1, R10
-	MOVQ  R10, 400(AX)
-	MOVQ  $0x00000000, 392(AX)
+	MOVQ  R10, 544(AX)
+	MOVQ  $0x00000000, 536(AX)
 	MOVQ  8(SI), R10
 	BTQ   R9, R10
 	JCS   unlike_each_other
@@ -804,26 +970,26 @@ unlike:
 	BTQ   R9, R10
 	JCS   unlike_each_other
 	MOVQ  80(SI)(R9*8), R10
-	MOVQ  R10, 408(AX)
+	MOVQ  R10, 552(AX)
 	NOTQ  R10
 	ORQ   R10, R11
-	MOVQ  408(AX), R10
+	MOVQ  552(AX), R10
 	ANDQ  BX, R10
 	XORQ  336(SI)(R9*8), R10
 	XORQ  BX, R10
-	MOVQ  R10, 408(AX)
+	MOVQ  R10, 552(AX)
 	XORQ  R9, R9
 	TESTQ R10, R10
 	SETNE R9
-	MOVQ  R9, 416(AX)
+	MOVQ  R9, 560(AX)
 
 	// An empty entry must not be of the kind.
 	MOVQ  R11, R10
 	ANDQ  224(AX), R10
 	TESTQ BX, R10
 	JEQ   unlike_each_other
-	MOVQ  BX, 392(AX)
-	MOVQ  R11, 400(AX)
+	MOVQ  BX, 536(AX)
+	MOVQ  R11, 544(AX)
 	JMP   others
 
 unlike_each_other:
@@ -837,24 +1003,24 @@ partly:
 
 partly_again:
 	// What is not of the class?
-	VPXORQ        Z1, Z5, Z8
-	VPTESTMQ      Z8, Z6, K1
-	VMOVDQA64.Z   Z1, K1, Z8
-	VPXORQ        Z2, Z5, Z9
-	VPTESTMQ      Z9, Z6, K2
-	VPORQ         Z2, Z8, K2, Z8
-	VPXORQ        Z3, Z5, Z9
-	VPTESTMQ      Z9, Z6, K3
-	VPORQ         Z3, Z8, K3, Z8
-	VPXORQ        Z4, Z5, Z9
-	VPTESTMQ      Z9, Z6, K4
-	VPORQ         Z4, Z8, K4, Z8
+	VPXORQ        Z1, Z5, Z15
+	VPTESTMQ      Z15, Z6, K1
+	VMOVDQA64.Z   Z1, K1, Z15
+	VPXORQ        Z2, Z5, Z18
+	VPTESTMQ      Z18, Z6, K2
+	VPORQ         Z2, Z15, K2, Z15
+	VPXORQ        Z3, Z5, Z18
+	VPTESTMQ      Z18, Z6, K3
+	VPORQ         Z3, Z15, K3, Z15
+	VPXORQ        Z4, Z5, Z18
+	VPTESTMQ      Z18, Z6, K4
+	VPORQ         Z4, Z15, K4, Z15
 	XORQ          BX, BX
 	KUNPCKBW      K1, K2, K5
 	KUNPCKBW      K3, K4, K6
 	KUNPCKWD      K5, K6, K6
 	KMOVD         K6, BX
-	VPTESTMQ.BCST 224(AX), Z8, K5
+	VPTESTMQ.BCST 224(AX), Z15, K5
 	KORTESTB      K5, K5
 	JNE           partly_others
 	CMPQ          240(AX), $0x00
@@ -865,33 +1031,43 @@ partly_change:
 	MOVQ       $0xffffffff, SI
 	XORQ       BX, SI
 	POPCNTQ    SI, R9
-	IMULQ      344(AX), R9
+	IMULQ      352(AX), R9
 	ADDQ       R9, DI
-	MOVQ       336(AX), R9
+	MOVQ       344(AX), R9
 	ORB        44(SP), R9
 	TESTQ      $0x00000001, R9
 	JEQ        partly_stored
-	VMOVDQA64  Z1, Z8
-	VPTERNLOGQ $0x9a, Z7, Z6, Z8
-	VMOVDQA64  Z1, K1, Z8
-	VMOVDQU64  Z8, (CX)(DX*8)
-	VMOVDQA64  Z2, Z1
-	VPTERNLOGQ $0x9a, Z7, Z6, Z1
-	VMOVDQA64  Z2, K2, Z1
-	VMOVDQU64  Z1, 64(CX)(DX*8)
-	VMOVDQA64  Z3, Z1
-	VPTERNLOGQ $0x9a, Z7, Z6, Z1
-	VMOVDQA64  Z3, K3, Z1
-	VMOVDQU64  Z1, 128(CX)(DX*8)
-	VMOVDQA64  Z4, Z1
-	VPTERNLOGQ $0x9a, Z7, Z6, Z1
-	VMOVDQA64  Z4, K4, Z1
-	VMOVDQU64  Z1, 192(CX)(DX*8)
+	VMOVDQA64  Z1, Z15
+	VPTERNLOGQ $0x9a, Z7, Z6, Z15
+	VPTESTMQ   Z8, Z15, K5
+	VPXORQ     Z9, Z15, K5, Z15
+	VMOVDQA64  Z1, K1, Z15
+	VMOVDQU64  Z15, (CX)(DX*8)
+	VMOVDQA64  Z2, Z15
+	VPTERNLOGQ $0x9a, Z7, Z6, Z15
+	VPTESTMQ   Z8, Z15, K1
+	VPXORQ     Z9, Z15, K1, Z15
+	VMOVDQA64  Z2, K2, Z15
+	VMOVDQU64  Z15, 64(CX)(DX*8)
+	VMOVDQA64  Z3, Z15
+	VPTERNLOGQ $0x9a, Z7, Z6, Z15
+	VPTESTMQ   Z8, Z15, K1
+	VPXORQ     Z9, Z15, K1, Z15
+	VMOVDQA64  Z3, K3, Z15
+	VMOVDQU64  Z15, 128(CX)(DX*8)
+	VMOVDQA64  Z4, Z15
+	VPTERNLOGQ $0x9a, Z7, Z6, Z15
+	VPTESTMQ   Z8, Z15, K1
+	VPXORQ     Z9, Z15, K1, Z15
+	VMOVDQA64  Z4, K4, Z15
+	VMOVDQU64  Z15, 192(CX)(DX*8)
 	MOVB       $0x00, 44(SP)
 	TESTQ      $0x00000002, R9
 	JEQ        partly_stored
+	TESTQ      $0x00000020, R9
+	JNE        partly_split
 	TESTQ      SI, SI
-	JEQ        no_flush_ao
+	JEQ        no_flush_ap
 	TZCNTQ     SI, R9
 	ADDQ       DX, R9
 	CMPQ       R9, R8
@@ -901,7 +1077,7 @@ partly_change:
 	ADDQ       DX, R9
 	MOVQ       R9, (SP)
 
-no_flush_ao:
+no_flush_ap:
 partly_stored:
 	ADDQ  $0x20, DX
 	CMPQ  DX, 16(SP)
@@ -910,13 +1086,41 @@ partly_stored:
 	JNE   partly_next
 	JMP   dispatch
 
+	// Only one form needs a flush.
+partly_split:
+	XORQ     BX, BX
+	VPTESTMQ Z8, Z1, K1
+	VPTESTMQ Z8, Z2, K2
+	KUNPCKBW K1, K2, K1
+	VPTESTMQ Z8, Z3, K2
+	VPTESTMQ Z8, Z4, K3
+	KUNPCKBW K2, K3, K2
+	KUNPCKWD K1, K2, K2
+	KMOVD    K2, BX
+	XORQ     368(AX), BX
+	ANDQ     BX, SI
+	TESTQ    SI, SI
+	JEQ      no_flush_aq
+	TZCNTQ   SI, BX
+	ADDQ     DX, BX
+	CMPQ     BX, R8
+	CMOVQLT  BX, R8
+	LZCNTQ   SI, BX
+	XORQ     $0x3f, BX
+	ADDQ     DX, BX
+	MOVQ     BX, (SP)
+
+no_flush_aq:
+	ADDQ $0x20, DX
+	JMP  dispatch
+
 partly_install:
 	TESTL BX, BX
 	JEQ   partly_change
 	JMP   mixed
 
 partly_others:
-	VPTESTMQ.BCST (AX), Z8, K5
+	VPTESTMQ.BCST (AX), Z15, K5
 	KORTESTB      K5, K5
 	JNE           foreign
 	CMPQ          184(AX), $0x00
@@ -924,60 +1128,60 @@ partly_others:
 
 	// Entries that are no pages: can any of their types change? Empty ones pass for type 0.
 	MOVQ          184(AX), SI
-	VPBROADCASTQ  one<>+0(SB), Z9
-	VMOVQ         48(SI), X8
-	VPSRLQ        X8, Z1, Z11
-	VPSLLVQ       Z11, Z9, Z11
-	VMOVDQA64.Z   Z11, K1, Z10
-	VPSRLQ        X8, Z2, Z12
-	VPSLLVQ       Z12, Z9, Z12
-	VPORQ         Z12, Z10, K2, Z10
-	VPSRLQ        X8, Z3, Z13
-	VPSLLVQ       Z13, Z9, Z13
-	VPORQ         Z13, Z10, K3, Z10
-	VPSRLQ        X8, Z4, Z8
-	VPSLLVQ       Z8, Z9, Z8
-	VPORQ         Z8, Z10, K4, Z10
-	VPTESTMQ.BCST (SI), Z10, K5
+	VPBROADCASTQ  one<>+0(SB), Z18
+	VMOVQ         48(SI), X15
+	VPSRLQ        X15, Z1, Z20
+	VPSLLVQ       Z20, Z18, Z20
+	VMOVDQA64.Z   Z20, K1, Z19
+	VPSRLQ        X15, Z2, Z21
+	VPSLLVQ       Z21, Z18, Z21
+	VPORQ         Z21, Z19, K2, Z19
+	VPSRLQ        X15, Z3, Z22
+	VPSLLVQ       Z22, Z18, Z22
+	VPORQ         Z22, Z19, K3, Z19
+	VPSRLQ        X15, Z4, Z15
+	VPSLLVQ       Z15, Z18, Z15
+	VPORQ         Z15, Z19, K4, Z19
+	VPTESTMQ.BCST (SI), Z19, K5
 	KORTESTB      K5, K5
 	JEQ           partly_change
 
 	// Do all that can change follow the common rule?
 	CMPQ          240(AX), $0x00
 	JNE           mixed
-	VPTESTMQ.BCST 24(SI), Z10, K5
+	VPTESTMQ.BCST 24(SI), Z19, K5
 	KORTESTB      K5, K5
 	JNE           mixed
-	VPBROADCASTQ  224(AX), Z9
-	VPBROADCASTQ  (SI), Z10
-	VPBROADCASTQ  32(SI), Z14
-	VPBROADCASTQ  40(SI), Z15
+	VPBROADCASTQ  224(AX), Z18
+	VPBROADCASTQ  (SI), Z19
+	VPBROADCASTQ  32(SI), Z23
+	VPBROADCASTQ  40(SI), Z24
 	XORQ          SI, SI
-	VPTESTMQ      Z9, Z1, K1, K5
-	VPTESTMQ      Z10, Z11, K5, K5
-	VMOVDQA64     Z1, Z11
-	VPTERNLOGQ    $0x6a, Z15, Z14, K5, Z11
-	VPCMPUQ       $0x04, Z11, Z1, K5
-	VMOVDQA64     Z11, Z1
-	VPTESTMQ      Z9, Z2, K2, K6
-	VPTESTMQ      Z10, Z12, K6, K6
-	VMOVDQA64     Z2, Z11
-	VPTERNLOGQ    $0x6a, Z15, Z14, K6, Z11
-	VPCMPUQ       $0x04, Z11, Z2, K6
-	VMOVDQA64     Z11, Z2
+	VPTESTMQ      Z18, Z1, K1, K5
+	VPTESTMQ      Z19, Z20, K5, K5
+	VMOVDQA64     Z1, Z20
+	VPTERNLOGQ    $0x6a, Z24, Z23, K5, Z20
+	VPCMPUQ       $0x04, Z20, Z1, K5
+	VMOVDQA64     Z20, Z1
+	VPTESTMQ      Z18, Z2, K2, K6
+	VPTESTMQ      Z19, Z21, K6, K6
+	VMOVDQA64     Z2, Z20
+	VPTERNLOGQ    $0x6a, Z24, Z23, K6, Z20
+	VPCMPUQ       $0x04, Z20, Z2, K6
+	VMOVDQA64     Z20, Z2
 	KUNPCKBW      K5, K6, K5
-	VPTESTMQ      Z9, Z3, K3, K6
-	VPTESTMQ      Z10, Z13, K6, K6
-	VMOVDQA64     Z3, Z11
-	VPTERNLOGQ    $0x6a, Z15, Z14, K6, Z11
-	VPCMPUQ       $0x04, Z11, Z3, K6
-	VMOVDQA64     Z11, Z3
-	VPTESTMQ      Z9, Z4, K4, K7
-	VPTESTMQ      Z10, Z8, K7, K7
-	VMOVDQA64     Z4, Z8
-	VPTERNLOGQ    $0x6a, Z15, Z14, K7, Z8
-	VPCMPUQ       $0x04, Z8, Z4, K7
-	VMOVDQA64     Z8, Z4
+	VPTESTMQ      Z18, Z3, K3, K6
+	VPTESTMQ      Z19, Z22, K6, K6
+	VMOVDQA64     Z3, Z20
+	VPTERNLOGQ    $0x6a, Z24, Z23, K6, Z20
+	VPCMPUQ       $0x04, Z20, Z3, K6
+	VMOVDQA64     Z20, Z3
+	VPTESTMQ      Z18, Z4, K4, K7
+	VPTESTMQ      Z19, Z15, K7, K7
+	VMOVDQA64     Z4, Z15
+	VPTERNLOGQ    $0x6a, Z24, Z23, K7, Z15
+	VPCMPUQ       $0x04, Z15, Z4, K7
+	VMOVDQA64     Z15, Z4
 	KUNPCKBW      K6, K7, K6
 	KUNPCKWD      K5, K6, K6
 	KMOVD         K6, SI
@@ -990,15 +1194,32 @@ partly_others:
 	JMP           partly_change
 
 no_class:
-	MOVQ $0xffffffff, BX
+	XORQ     BX, BX
+	VPXORQ   Z1, Z5, Z7
+	VPTESTMQ Z6, Z7, K1
+	VPXORQ   Z2, Z5, Z7
+	VPTESTMQ Z6, Z7, K2
+	KUNPCKBW K1, K2, K1
+	VPXORQ   Z3, Z5, Z7
+	VPTESTMQ Z6, Z7, K2
+	VPXORQ   Z4, Z5, Z5
+	VPTESTMQ Z6, Z5, K3
+	KUNPCKBW K2, K3, K2
+	KUNPCKWD K1, K2, K2
+	KMOVD    K2, BX
 
 foreign:
-	CMPB         42(SP), $0x00
-	JNE          in_vain
+	CMPB 42(SP), $0x01
+	JLT  foreign_try
+	JNE  in_vain
+	CMPQ 440(AX), $0x00
+	JNE  in_vain
+
+foreign_try:
 	CMPB         40(SP), $0x00
 	JEQ          mixed
 	VPBROADCASTQ (AX), Z5
-	XORQ         SI, SI
+	XORQ         R9, R9
 	VPTESTMQ     Z5, Z1, K1
 	VPTESTMQ     Z5, Z2, K2
 	KUNPCKBW     K1, K2, K1
@@ -1006,135 +1227,314 @@ foreign:
 	VPTESTMQ     Z5, Z4, K3
 	KUNPCKBW     K2, K3, K2
 	KUNPCKWD     K1, K2, K2
-	KMOVD        K2, SI
-	ANDQ         BX, SI
+	KMOVD        K2, R9
+	MOVQ         R9, SI
+	ANDQ         BX, R9
 	JEQ          mixed
-	MOVB         $0x01, 42(SP)
-	TZCNTQ       SI, BX
-	ADDQ         DX, BX
-	MOVQ         (CX)(BX*8), BX
-	XORQ         SI, SI
-	MOVQ         BX, R9
-	MOVQ         SI, 344(AX)
-	TESTQ        BX, 8(AX)
-	JEQ          accept
-	MOVQ         $0x00000001, 344(AX)
-	MOVQ         BX, R9
-	ANDQ         48(AX), R9
-	XORQ         216(AX), R9
-	XORQ         SI, SI
-	TESTQ        BX, 24(AX)
-	CMOVQNE      64(AX), SI
-	XORQ         SI, R9
-	MOVQ         96(AX), R10
-	ANDNQ        R9, R10, R10
-	ORQ          104(AX), R10
-	MOVQ         80(AX), SI
-	ANDQ         BX, SI
-	CMPQ         SI, 88(AX)
-	CMOVQEQ      R10, R9
-	CMPQ         248(AX), $0x00
-	JEQ          verdict
-	MOVQ         136(AX), SI
-	ANDQ         R9, SI
-	CMPQ         SI, 144(AX)
-	JNE          verdict
-	TESTQ        R9, 232(AX)
-	JEQ          verdict
-	CMPQ         248(AX), $0x02
-	JEQ          upgrade
+	CMPQ         R9, SI
+	SETNE        46(SP)
+	INCB         42(SP)
+	TZCNTQ       R9, SI
+	ADDQ         DX, SI
+	MOVQ         (CX)(SI*8), SI
+	MOVQ         440(AX), BX
+	MOVQ         SI, R9
+	XORQ         320(AX), R9
+	ANDQ         312(AX), R9
+	ANDNQ        R9, BX, R9
+	LEAQ         -1(R9), R10
+	ANDQ         R9, R10
+	JNE          classify_again
+	MOVQ         (AX), R10
+	ORQ          32(AX), R10
+	ANDNQ        R9, R10, R9
+	CMOVQNE      R9, BX
 
-	// If only the caller knows, there is no class.
-	MOVQ $0x00000008, SI
-	CMPQ 192(AX), $0x00
-	JEQ  accept
+classify_again:
+	ANDNQ   SI, BX, SI
+	MOVQ    $0x00000000, 64(SP)
+	MOVQ    $0x00000008, 72(SP)
+	MOVQ    SI, R9
+	TESTQ   SI, 8(AX)
+	JEQ     evaluated_as
+	MOVQ    SI, R9
+	ANDQ    48(AX), R9
+	XORQ    216(AX), R9
+	XORQ    R10, R10
+	TESTQ   SI, 24(AX)
+	CMOVQNE 64(AX), R10
+	XORQ    R10, R9
+	MOVQ    96(AX), R11
+	ANDNQ   R9, R11, R11
+	ORQ     104(AX), R11
+	MOVQ    80(AX), R10
+	ANDQ    SI, R10
+	CMPQ    R10, 88(AX)
+	CMOVQEQ R11, R9
+	CMPQ    248(AX), $0x00
+	JEQ     evaluated_as
+	MOVQ    136(AX), R10
+	ANDQ    R9, R10
+	CMPQ    R10, 144(AX)
+	JNE     evaluated_as
+	TESTQ   R9, 232(AX)
+	JEQ     evaluated_as
+	CMPQ    248(AX), $0x02
+	JEQ     all_ar
+	MOVQ    R9, R11
+	MOVQ    160(AX), R10
+	TESTQ   R11, R10
+	JEQ     upgraded_at
+	ANDNQ   R11, R10, R11
+	ORQ     168(AX), R11
 
-	// It depends on the frames: work out both outcomes.
-	MOVQ  R9, R10
-	MOVQ  160(AX), SI
-	TESTQ R10, SI
-	JEQ   upgraded_ap
-	ANDNQ R10, SI, R10
-	ORQ   168(AX), R10
+upgraded_at:
+	ORQ   176(AX), R11
+	XORQ  R10, R10
+	MOVQ  R11, R12
+	XORQ  SI, R12
+	SETNE R10
+	MOVQ  120(AX), R13
+	ANDQ  SI, R13
+	ORQ   112(AX), R13
+	TESTQ R12, R13
+	JEQ   quiet_au
+	TESTQ SI, 24(AX)
+	JEQ   quiet_au
+	ORQ   $0x02, R10
 
-upgraded_ap:
-	ORQ   176(AX), R10
-	MOVQ  R10, SI
-	XORQ  R9, SI
-	MOVQ  SI, 368(AX)
-	XORQ  SI, SI
-	MOVQ  R9, R11
-	XORQ  BX, R11
-	SETNE SI
-	MOVQ  120(AX), R12
-	ANDQ  BX, R12
-	ORQ   112(AX), R12
-	TESTQ R11, R12
-	JEQ   quiet_aq
-	TESTQ BX, 24(AX)
-	JEQ   quiet_aq
-	ORQ   $0x02, SI
+quiet_au:
+	MOVQ R10, 72(SP)
+	XORQ R9, R11
+	MOVQ R11, 64(SP)
+	JMP  evaluated_as
 
-quiet_aq:
-	MOVQ  SI, 376(AX)
-	XORQ  SI, SI
-	XORQ  BX, R10
-	SETNE SI
-	MOVQ  120(AX), R11
-	ANDQ  BX, R11
-	ORQ   112(AX), R11
-	TESTQ R10, R11
-	JEQ   quiet_ar
-	TESTQ BX, 24(AX)
-	JEQ   quiet_ar
-	ORQ   $0x02, SI
-
-quiet_ar:
-	MOVQ SI, 384(AX)
-	MOVQ $0x00000004, SI
-	JMP  accept
-
-upgrade:
-	MOVQ  160(AX), SI
-	TESTQ R9, SI
-	JEQ   upgraded_as
-	ANDNQ R9, SI, R9
+all_ar:
+	MOVQ  160(AX), R10
+	TESTQ R9, R10
+	JEQ   upgraded_av
+	ANDNQ R9, R10, R9
 	ORQ   168(AX), R9
 
-upgraded_as:
+upgraded_av:
 	ORQ 176(AX), R9
 
-verdict:
-	XORQ  SI, SI
-	MOVQ  R9, R10
-	XORQ  BX, R10
-	SETNE SI
-	MOVQ  120(AX), R11
-	ANDQ  BX, R11
-	ORQ   112(AX), R11
-	TESTQ R10, R11
-	JEQ   quiet_at
-	TESTQ BX, 24(AX)
-	JEQ   quiet_at
-	ORQ   $0x02, SI
+evaluated_as:
+	XORQ  R10, R10
+	MOVQ  R9, R11
+	XORQ  SI, R11
+	SETNE R10
+	MOVQ  120(AX), R12
+	ANDQ  SI, R12
+	ORQ   112(AX), R12
+	TESTQ R11, R12
+	JEQ   quiet_aw
+	TESTQ SI, 24(AX)
+	JEQ   quiet_aw
+	ORQ   $0x02, R10
 
-quiet_at:
-accept:
-	MOVQ         SI, 336(AX)
-	MOVQ         BX, 320(AX)
-	MOVQ         BX, SI
-	XORQ         R9, SI
-	MOVQ         SI, 360(AX)
-	MOVQ         312(AX), SI
-	ANDNQ        BX, SI, BX
-	XORQ         BX, R9
-	MOVQ         R9, 328(AX)
-	VPBROADCASTQ 312(AX), Z6
+quiet_aw:
+	MOVQ    R10, 56(SP)
+	XORQ    SI, R9
+	MOVQ    R9, 48(SP)
+	XORQ    BX, SI
+	MOVQ    $0x00000000, 96(SP)
+	MOVQ    $0x00000008, 104(SP)
+	MOVQ    SI, R9
+	TESTQ   SI, 8(AX)
+	JEQ     evaluated_ay
+	MOVQ    SI, R9
+	ANDQ    48(AX), R9
+	XORQ    216(AX), R9
+	XORQ    R10, R10
+	TESTQ   SI, 24(AX)
+	CMOVQNE 64(AX), R10
+	XORQ    R10, R9
+	MOVQ    96(AX), R11
+	ANDNQ   R9, R11, R11
+	ORQ     104(AX), R11
+	MOVQ    80(AX), R10
+	ANDQ    SI, R10
+	CMPQ    R10, 88(AX)
+	CMOVQEQ R11, R9
+	CMPQ    248(AX), $0x00
+	JEQ     evaluated_ay
+	MOVQ    136(AX), R10
+	ANDQ    R9, R10
+	CMPQ    R10, 144(AX)
+	JNE     evaluated_ay
+	TESTQ   R9, 232(AX)
+	JEQ     evaluated_ay
+	CMPQ    248(AX), $0x02
+	JEQ     all_ax
+	MOVQ    R9, R11
+	MOVQ    160(AX), R10
+	TESTQ   R11, R10
+	JEQ     upgraded_az
+	ANDNQ   R11, R10, R11
+	ORQ     168(AX), R11
+
+upgraded_az:
+	ORQ   176(AX), R11
+	XORQ  R10, R10
+	MOVQ  R11, R12
+	XORQ  SI, R12
+	SETNE R10
+	MOVQ  120(AX), R13
+	ANDQ  SI, R13
+	ORQ   112(AX), R13
+	TESTQ R12, R13
+	JEQ   quiet_ba
+	TESTQ SI, 24(AX)
+	JEQ   quiet_ba
+	ORQ   $0x02, R10
+
+quiet_ba:
+	MOVQ R10, 104(SP)
+	XORQ R9, R11
+	MOVQ R11, 96(SP)
+	JMP  evaluated_ay
+
+all_ax:
+	MOVQ  160(AX), R10
+	TESTQ R9, R10
+	JEQ   upgraded_bb
+	ANDNQ R9, R10, R9
+	ORQ   168(AX), R9
+
+upgraded_bb:
+	ORQ 176(AX), R9
+
+evaluated_ay:
+	XORQ  R10, R10
+	MOVQ  R9, R11
+	XORQ  SI, R11
+	SETNE R10
+	MOVQ  120(AX), R12
+	ANDQ  SI, R12
+	ORQ   112(AX), R12
+	TESTQ R11, R12
+	JEQ   quiet_bc
+	TESTQ SI, 24(AX)
+	JEQ   quiet_bc
+	ORQ   $0x02, R10
+
+quiet_bc:
+	MOVQ R10, 88(SP)
+	XORQ SI, R9
+	MOVQ R9, 80(SP)
+	XORQ BX, SI
+	MOVQ 48(SP), R10
+	XORQ 80(SP), R10
+
+	// The bit free must be left as it is by the first form's change.
+	TESTQ BX, 48(SP)
+	JNE   unite_fails
+	MOVQ  72(SP), R11
+	ANDQ  104(SP), R11
+	TESTQ $0x00000008, R11
+	JEQ   unite_frames
+	MOVQ  56(SP), R9
+	MOVQ  R9, R11
+	ORQ   88(SP), R9
+	XORQ  88(SP), R11
+	JEQ   united
+
+	// Do both forms come together?
+	CMPB  46(SP), $0x00
+	JEQ   unite_fails
+	TESTQ $0x00000002, R11
+	JEQ   united
+	ORQ   $0x20, R9
+	MOVQ  56(SP), R11
+	SHRQ  $0x01, R11
+	ANDQ  $0x01, R11
+	NEGQ  R11
+	MOVQ  R11, 368(AX)
+	JMP   united
+
+	// It depends on the frames, and on the caller if he gave no bits.
+unite_frames:
+	CMPQ  192(AX), $0x00
+	JEQ   unite_fails
+	TESTQ R10, R10
+	JNE   unite_fails
+	MOVQ  56(SP), R11
+	MOVQ  R11, 392(AX)
+	CMPQ  R11, 88(SP)
+	JNE   unite_fails
+	MOVQ  104(SP), R11
+	MOVQ  R11, 400(AX)
+	MOVQ  72(SP), R12
+	MOVQ  96(SP), R9
+	MOVQ  R9, 384(AX)
+	MOVQ  BX, 376(AX)
+	TESTQ $0x00000008, R12
+	JNE   unite_need
+	CMPQ  R11, R12
+	JNE   unite_fails
+	MOVQ  64(SP), R11
+	MOVQ  R11, 384(AX)
+	MOVQ  $-1, 376(AX)
+	XORQ  R9, R11
+
+unite_up:
+	MOVQ R11, 504(AX)
+	MOVQ R11, 512(AX)
+	MOVQ R11, 520(AX)
+	MOVQ R11, 528(AX)
+	MOVQ $0x00000004, R9
+	JMP  united
+
+unite_need:
+	TESTQ $0x00000008, R11
+	JNE   unite_fails
+	XORQ  R11, R11
+	JMP   unite_up
+
+unite_fails:
+	MOVQ  $0x00000008, R9
+	XORQ  R10, R10
+	TESTQ BX, BX
+	JEQ   united
+	XORQ  BX, BX
+	JMP   classify_again
+
+united:
+	MOVQ         R9, 344(AX)
+	MOVQ         R10, 472(AX)
+	MOVQ         R10, 480(AX)
+	MOVQ         R10, 488(AX)
+	MOVQ         R10, 496(AX)
+	MOVQ         SI, 320(AX)
+	MOVQ         BX, 440(AX)
+	MOVQ         BX, 448(AX)
+	MOVQ         BX, 456(AX)
+	MOVQ         BX, 464(AX)
+	MOVQ         312(AX), R9
+	ANDNQ        R9, BX, BX
+	MOVQ         BX, 328(AX)
+	ANDNQ        SI, BX, R9
+	XORQ         SI, R9
+	XORQ         48(SP), R9
+	MOVQ         R9, 336(AX)
+	MOVQ         48(SP), R9
+	MOVQ         R9, 408(AX)
+	MOVQ         R9, 416(AX)
+	MOVQ         R9, 424(AX)
+	MOVQ         R9, 432(AX)
+	TESTQ        SI, 8(AX)
+	SETNE        R9
+	ANDQ         $0x01, R9
+	MOVQ         R9, 352(AX)
+	VPBROADCASTQ 328(AX), Z6
 	VPBROADCASTQ 320(AX), Z5
-	VPBROADCASTQ 328(AX), Z7
+	VPBROADCASTQ 336(AX), Z7
+	VPBROADCASTQ 440(AX), Z8
+	VPBROADCASTQ 472(AX), Z9
 
 	// Start over with this group.
-	MOVQ  336(AX), BX
+	MOVQ  344(AX), BX
 	TESTQ $0x00000008, BX
 	JNE   mixed
 	TESTQ $0x00000004, BX
@@ -1156,23 +1556,23 @@ mixed:
 	VPBROADCASTQ 8(AX), Z7
 	VPBROADCASTQ 24(AX), Z8
 	VPBROADCASTQ 80(AX), Z9
-	VPBROADCASTQ 88(AX), Z10
-	VPBROADCASTQ 96(AX), Z11
-	VPBROADCASTQ 104(AX), Z12
-	VPBROADCASTQ 64(AX), Z13
-	VPBROADCASTQ 264(AX), Z14
-	VPBROADCASTQ 272(AX), Z15
+	VPBROADCASTQ 88(AX), Z15
+	VPBROADCASTQ 96(AX), Z18
+	VPBROADCASTQ 104(AX), Z19
+	VPBROADCASTQ 64(AX), Z20
+	VPBROADCASTQ 264(AX), Z21
+	VPBROADCASTQ 272(AX), Z22
 
 mixed_group:
 	MOVQ       next+32(FP), BX
 	TESTQ      BX, BX
-	JEQ        no_next_au
+	JEQ        no_next_bd
 	PREFETCHT1 (BX)(DX*8)
 	PREFETCHT1 64(BX)(DX*8)
 	PREFETCHT1 128(BX)(DX*8)
 	PREFETCHT1 192(BX)(DX*8)
 
-no_next_au:
+no_next_bd:
 	VPXORQ Z0, Z0, Z0
 
 	// Count the pages.
@@ -1188,13 +1588,13 @@ no_next_au:
 	POPCNTQ      BX, SI
 	ADDQ         SI, DI
 	CMPL         BX, $-1
-	JEQ          pages_av
+	JEQ          pages_be
 	VPBROADCASTQ 224(AX), Z23
 	CMPQ         184(AX), $0x00
-	JEQ          pages_av
+	JEQ          pages_be
 	XORQ         BX, BX
 	CMPQ         240(AX), $0x00
-	JEQ          no_install_az
+	JEQ          no_install_bi
 
 	// Put something in the place of empty entries.
 	XORQ         BX, BX
@@ -1226,7 +1626,7 @@ no_next_au:
 	SHLQ         $0x20, SI
 	ADDQ         SI, DI
 
-no_install_az:
+no_install_bi:
 	// Which of the others have a type that can change?
 	MOVQ          184(AX), SI
 	VMOVQ         48(SI), X24
@@ -1258,7 +1658,7 @@ no_install_az:
 	KUNPCKWD      K5, K6, K6
 	KMOVD         K6, R9
 	ANDNQ         R9, BX, R9
-	JEQ           pages_av
+	JEQ           pages_be
 	XORQ          BX, BX
 	XORQ          R10, R10
 	VPSRLQ        X24, Z1, Z23
@@ -1410,7 +1810,7 @@ no_install_az:
 	SHLQ          $0x20, SI
 	ADDQ          SI, DI
 	TESTL         BX, BX
-	JEQ           nothing_to_ask_ba
+	JEQ           nothing_to_ask_bj
 	MOVQ          r+48(FP), R9
 	MOVQ          $0x00000001, 96(R9)
 	MOVQ          DX, SI
@@ -1419,81 +1819,81 @@ no_install_az:
 	// The last lines or nothing into what lies behind the bitmap.
 	ORL BX, (R9)(SI*1)
 
-nothing_to_ask_ba:
-pages_av:
+nothing_to_ask_bj:
+pages_be:
 	CMPQ       248(AX), $0x00
-	JNE        upgrades_aw
+	JNE        upgrades_bf
 	XORQ       BX, BX
 	VMOVDQA64  Z1, Z23
 	VPTERNLOGQ $0x6a, Z6, Z5, K1, Z23
 	VPTESTMQ   Z8, Z1, K1, K5
-	VPXORQ     Z13, Z23, K5, Z23
-	VPXORQ     Z10, Z1, Z24
+	VPXORQ     Z20, Z23, K5, Z23
+	VPXORQ     Z15, Z1, Z24
 	VPTESTNMQ  Z9, Z24, K1, K1
-	VPTERNLOGQ $0xba, Z12, Z11, K1, Z23
+	VPTERNLOGQ $0xba, Z19, Z18, K1, Z23
 	VPTERNLOGQ $0xf6, Z23, Z1, Z0
 	VMOVDQA64  Z1, Z1
-	VPTERNLOGQ $0x28, Z14, Z15, Z1
+	VPTERNLOGQ $0x28, Z21, Z22, Z1
 	VPTESTMQ   Z1, Z1, K5, K1
 	VMOVDQA64  Z2, Z1
 	VPTERNLOGQ $0x6a, Z6, Z5, K2, Z1
 	VPTESTMQ   Z8, Z2, K2, K5
-	VPXORQ     Z13, Z1, K5, Z1
-	VPXORQ     Z10, Z2, Z24
+	VPXORQ     Z20, Z1, K5, Z1
+	VPXORQ     Z15, Z2, Z24
 	VPTESTNMQ  Z9, Z24, K2, K2
-	VPTERNLOGQ $0xba, Z12, Z11, K2, Z1
+	VPTERNLOGQ $0xba, Z19, Z18, K2, Z1
 	VPTERNLOGQ $0xf6, Z1, Z2, Z0
 	VMOVDQA64  Z2, Z2
-	VPTERNLOGQ $0x28, Z14, Z15, Z2
+	VPTERNLOGQ $0x28, Z21, Z22, Z2
 	VPTESTMQ   Z2, Z2, K5, K2
 	KUNPCKBW   K1, K2, K1
 	VMOVDQA64  Z3, Z2
 	VPTERNLOGQ $0x6a, Z6, Z5, K3, Z2
 	VPTESTMQ   Z8, Z3, K3, K2
-	VPXORQ     Z13, Z2, K2, Z2
-	VPXORQ     Z10, Z3, Z24
+	VPXORQ     Z20, Z2, K2, Z2
+	VPXORQ     Z15, Z3, Z24
 	VPTESTNMQ  Z9, Z24, K3, K3
-	VPTERNLOGQ $0xba, Z12, Z11, K3, Z2
+	VPTERNLOGQ $0xba, Z19, Z18, K3, Z2
 	VPTERNLOGQ $0xf6, Z2, Z3, Z0
 	VMOVDQA64  Z3, Z3
-	VPTERNLOGQ $0x28, Z14, Z15, Z3
+	VPTERNLOGQ $0x28, Z21, Z22, Z3
 	VPTESTMQ   Z3, Z3, K2, K2
 	VMOVDQA64  Z4, Z3
 	VPTERNLOGQ $0x6a, Z6, Z5, K4, Z3
 	VPTESTMQ   Z8, Z4, K4, K3
-	VPXORQ     Z13, Z3, K3, Z3
-	VPXORQ     Z10, Z4, Z24
+	VPXORQ     Z20, Z3, K3, Z3
+	VPXORQ     Z15, Z4, Z24
 	VPTESTNMQ  Z9, Z24, K4, K4
-	VPTERNLOGQ $0xba, Z12, Z11, K4, Z3
+	VPTERNLOGQ $0xba, Z19, Z18, K4, Z3
 	VPTERNLOGQ $0xf6, Z3, Z4, Z0
 	VMOVDQA64  Z4, Z4
-	VPTERNLOGQ $0x28, Z14, Z15, Z4
+	VPTERNLOGQ $0x28, Z21, Z22, Z4
 	VPTESTMQ   Z4, Z4, K3, K3
 	KUNPCKBW   K2, K3, K2
 	KUNPCKWD   K1, K2, K2
 	KMOVD      K2, BX
-	JMP        store_ax
+	JMP        store_bg
 
-upgrades_aw:
+upgrades_bf:
 	XORQ          SI, SI
 	XORQ          BX, BX
 	VMOVDQA64     Z1, Z23
 	VPTERNLOGQ    $0x6a, Z6, Z5, K1, Z23
 	VPTESTMQ      Z8, Z1, K1, K5
-	VPXORQ        Z13, Z23, K5, Z23
-	VPXORQ        Z10, Z1, Z24
+	VPXORQ        Z20, Z23, K5, Z23
+	VPXORQ        Z15, Z1, Z24
 	VPTESTNMQ     Z9, Z24, K1, K6
-	VPTERNLOGQ    $0xba, Z12, Z11, K6, Z23
+	VPTERNLOGQ    $0xba, Z19, Z18, K6, Z23
 	VPANDQ.BCST   136(AX), Z23, Z24
 	VPCMPEQQ.BCST 144(AX), Z24, K1, K1
 	VPTESTMQ.BCST 232(AX), Z23, K1, K1
 	KORTESTB      K1, K1
-	JEQ           known_bd
+	JEQ           known_bm
 	KMOVB         K1, K6
 	CMPQ          248(AX), $0x02
-	JEQ           up_bb
+	JEQ           up_bk
 	CMPQ          192(AX), $0x00
-	JEQ           ask_bc
+	JEQ           ask_bl
 	VMOVQ         40(AX), X24
 	VPANDQ.BCST   32(AX), Z23, Z25
 	VPSRLQ        X24, Z25, Z25
@@ -1508,22 +1908,22 @@ upgrades_aw:
 	VPRORVQ       Z25, Z26, Z26
 	VPTESTMQ.BCST one<>+0(SB), Z26, K1, K1
 
-up_bb:
+up_bk:
 	VPTESTMQ.BCST 160(AX), Z23, K1, K7
 	VPBROADCASTQ  160(AX), Z24
 	VPBROADCASTQ  168(AX), Z25
 	VPTERNLOGQ    $0xba, Z25, Z24, K7, Z23
 	VPORQ.BCST    176(AX), Z23, K1, Z23
 	CMPQ          248(AX), $0x02
-	JEQ           known_bd
+	JEQ           known_bm
 
-ask_bc:
+ask_bl:
 	// What is not known stays as it was, and is asked about.
 	VMOVDQA64 Z1, K6, Z23
 	KMOVB     K6, R9
 	ORL       R9, SI
 
-known_bd:
+known_bm:
 	VPXORQ        Z1, Z23, Z24
 	VPORQ         Z24, Z0, Z0
 	VPANDQ.BCST   120(AX), Z1, Z1
@@ -1534,20 +1934,20 @@ known_bd:
 	VMOVDQA64     Z2, Z1
 	VPTERNLOGQ    $0x6a, Z6, Z5, K2, Z1
 	VPTESTMQ      Z8, Z2, K2, K1
-	VPXORQ        Z13, Z1, K1, Z1
-	VPXORQ        Z10, Z2, Z24
+	VPXORQ        Z20, Z1, K1, Z1
+	VPXORQ        Z15, Z2, Z24
 	VPTESTNMQ     Z9, Z24, K2, K5
-	VPTERNLOGQ    $0xba, Z12, Z11, K5, Z1
+	VPTERNLOGQ    $0xba, Z19, Z18, K5, Z1
 	VPANDQ.BCST   136(AX), Z1, Z24
 	VPCMPEQQ.BCST 144(AX), Z24, K2, K2
 	VPTESTMQ.BCST 232(AX), Z1, K2, K2
 	KORTESTB      K2, K2
-	JEQ           known_bg
+	JEQ           known_bp
 	KMOVB         K2, K5
 	CMPQ          248(AX), $0x02
-	JEQ           up_be
+	JEQ           up_bn
 	CMPQ          192(AX), $0x00
-	JEQ           ask_bf
+	JEQ           ask_bo
 	VMOVQ         40(AX), X24
 	VPANDQ.BCST   32(AX), Z1, Z25
 	VPSRLQ        X24, Z25, Z25
@@ -1562,23 +1962,23 @@ known_bd:
 	VPRORVQ       Z25, Z26, Z26
 	VPTESTMQ.BCST one<>+0(SB), Z26, K2, K2
 
-up_be:
+up_bn:
 	VPTESTMQ.BCST 160(AX), Z1, K2, K6
 	VPBROADCASTQ  160(AX), Z24
 	VPBROADCASTQ  168(AX), Z25
 	VPTERNLOGQ    $0xba, Z25, Z24, K6, Z1
 	VPORQ.BCST    176(AX), Z1, K2, Z1
 	CMPQ          248(AX), $0x02
-	JEQ           known_bg
+	JEQ           known_bp
 
-ask_bf:
+ask_bo:
 	// What is not known stays as it was, and is asked about.
 	VMOVDQA64 Z2, K5, Z1
 	KMOVB     K5, R9
 	SHLL      $0x08, R9
 	ORL       R9, SI
 
-known_bg:
+known_bp:
 	VPXORQ        Z2, Z1, Z24
 	VPORQ         Z24, Z0, Z0
 	VPANDQ.BCST   120(AX), Z2, Z2
@@ -1590,20 +1990,20 @@ known_bg:
 	VMOVDQA64     Z3, Z2
 	VPTERNLOGQ    $0x6a, Z6, Z5, K3, Z2
 	VPTESTMQ      Z8, Z3, K3, K1
-	VPXORQ        Z13, Z2, K1, Z2
-	VPXORQ        Z10, Z3, Z24
+	VPXORQ        Z20, Z2, K1, Z2
+	VPXORQ        Z15, Z3, Z24
 	VPTESTNMQ     Z9, Z24, K3, K2
-	VPTERNLOGQ    $0xba, Z12, Z11, K2, Z2
+	VPTERNLOGQ    $0xba, Z19, Z18, K2, Z2
 	VPANDQ.BCST   136(AX), Z2, Z24
 	VPCMPEQQ.BCST 144(AX), Z24, K3, K2
 	VPTESTMQ.BCST 232(AX), Z2, K2, K2
 	KORTESTB      K2, K2
-	JEQ           known_bj
+	JEQ           known_bs
 	KMOVB         K2, K3
 	CMPQ          248(AX), $0x02
-	JEQ           up_bh
+	JEQ           up_bq
 	CMPQ          192(AX), $0x00
-	JEQ           ask_bi
+	JEQ           ask_br
 	VMOVQ         40(AX), X24
 	VPANDQ.BCST   32(AX), Z2, Z25
 	VPSRLQ        X24, Z25, Z25
@@ -1618,23 +2018,23 @@ known_bg:
 	VPRORVQ       Z25, Z26, Z26
 	VPTESTMQ.BCST one<>+0(SB), Z26, K2, K2
 
-up_bh:
+up_bq:
 	VPTESTMQ.BCST 160(AX), Z2, K2, K5
 	VPBROADCASTQ  160(AX), Z24
 	VPBROADCASTQ  168(AX), Z25
 	VPTERNLOGQ    $0xba, Z25, Z24, K5, Z2
 	VPORQ.BCST    176(AX), Z2, K2, Z2
 	CMPQ          248(AX), $0x02
-	JEQ           known_bj
+	JEQ           known_bs
 
-ask_bi:
+ask_br:
 	// What is not known stays as it was, and is asked about.
 	VMOVDQA64 Z3, K3, Z2
 	KMOVB     K3, R9
 	SHLL      $0x10, R9
 	ORL       R9, SI
 
-known_bj:
+known_bs:
 	VPXORQ        Z3, Z2, Z24
 	VPORQ         Z24, Z0, Z0
 	VPANDQ.BCST   120(AX), Z3, Z3
@@ -1646,20 +2046,20 @@ known_bj:
 	VMOVDQA64     Z4, Z3
 	VPTERNLOGQ    $0x6a, Z6, Z5, K4, Z3
 	VPTESTMQ      Z8, Z4, K4, K1
-	VPXORQ        Z13, Z3, K1, Z3
-	VPXORQ        Z10, Z4, Z24
+	VPXORQ        Z20, Z3, K1, Z3
+	VPXORQ        Z15, Z4, Z24
 	VPTESTNMQ     Z9, Z24, K4, K2
-	VPTERNLOGQ    $0xba, Z12, Z11, K2, Z3
+	VPTERNLOGQ    $0xba, Z19, Z18, K2, Z3
 	VPANDQ.BCST   136(AX), Z3, Z24
 	VPCMPEQQ.BCST 144(AX), Z24, K4, K2
 	VPTESTMQ.BCST 232(AX), Z3, K2, K2
 	KORTESTB      K2, K2
-	JEQ           known_bm
+	JEQ           known_bv
 	KMOVB         K2, K3
 	CMPQ          248(AX), $0x02
-	JEQ           up_bk
+	JEQ           up_bt
 	CMPQ          192(AX), $0x00
-	JEQ           ask_bl
+	JEQ           ask_bu
 	VMOVQ         40(AX), X24
 	VPANDQ.BCST   32(AX), Z3, Z25
 	VPSRLQ        X24, Z25, Z25
@@ -1674,23 +2074,23 @@ known_bj:
 	VPRORVQ       Z25, Z26, Z26
 	VPTESTMQ.BCST one<>+0(SB), Z26, K2, K2
 
-up_bk:
+up_bt:
 	VPTESTMQ.BCST 160(AX), Z3, K2, K4
 	VPBROADCASTQ  160(AX), Z24
 	VPBROADCASTQ  168(AX), Z25
 	VPTERNLOGQ    $0xba, Z25, Z24, K4, Z3
 	VPORQ.BCST    176(AX), Z3, K2, Z3
 	CMPQ          248(AX), $0x02
-	JEQ           known_bm
+	JEQ           known_bv
 
-ask_bl:
+ask_bu:
 	// What is not known stays as it was, and is asked about.
 	VMOVDQA64 Z4, K3, Z3
 	KMOVB     K3, R9
 	SHLL      $0x18, R9
 	ORL       R9, SI
 
-known_bm:
+known_bv:
 	VPXORQ      Z4, Z3, Z24
 	VPORQ       Z24, Z0, Z0
 	VPANDQ.BCST 120(AX), Z4, Z4
@@ -1700,7 +2100,7 @@ known_bm:
 	SHLL        $0x18, R9
 	ORL         R9, BX
 	TESTL       SI, SI
-	JEQ         nothing_to_ask_bn
+	JEQ         nothing_to_ask_bw
 	MOVQ        r+48(FP), R10
 	MOVQ        $0x00000001, 96(R10)
 	MOVQ        DX, R9
@@ -1709,17 +2109,17 @@ known_bm:
 	// The last lines or nothing into what lies behind the bitmap.
 	ORL SI, (R10)(R9*1)
 
-nothing_to_ask_bn:
-store_ax:
+nothing_to_ask_bw:
+store_bg:
 	VPTESTMQ  Z0, Z0, K1
 	KORTESTB  K1, K1
-	JEQ       stored_ay
+	JEQ       stored_bh
 	VMOVDQU64 Z23, (CX)(DX*8)
 	VMOVDQU64 Z1, 64(CX)(DX*8)
 	VMOVDQU64 Z2, 128(CX)(DX*8)
 	VMOVDQU64 Z3, 192(CX)(DX*8)
 	TESTQ     BX, BX
-	JEQ       no_flush_bo
+	JEQ       no_flush_bx
 	TZCNTQ    BX, SI
 	ADDQ      DX, SI
 	CMPQ      SI, R8
@@ -1729,8 +2129,8 @@ store_ax:
 	ADDQ      DX, SI
 	MOVQ      SI, (SP)
 
-no_flush_bo:
-stored_ay:
+no_flush_bx:
+stored_bh:
 	ADDQ      $0x20, DX
 	CMPQ      DX, 16(SP)
 	JGE       edge
@@ -1743,8 +2143,8 @@ stored_ay:
 	JMP       mixed_group
 
 path:
-	XORQ $0x10, 336(AX)
-	MOVQ 352(AX), BX
+	XORQ $0x10, 344(AX)
+	MOVQ 360(AX), BX
 	CMPQ BX, $0x00
 	JEQ  partly_next
 	CMPQ BX, $0x01
@@ -1786,12 +2186,12 @@ no_only:
 	VPBROADCASTQ 8(AX), Z7
 	VPBROADCASTQ 24(AX), Z8
 	VPBROADCASTQ 80(AX), Z9
-	VPBROADCASTQ 88(AX), Z10
-	VPBROADCASTQ 96(AX), Z11
-	VPBROADCASTQ 104(AX), Z12
-	VPBROADCASTQ 64(AX), Z13
-	VPBROADCASTQ 264(AX), Z14
-	VPBROADCASTQ 272(AX), Z15
+	VPBROADCASTQ 88(AX), Z15
+	VPBROADCASTQ 96(AX), Z18
+	VPBROADCASTQ 104(AX), Z19
+	VPBROADCASTQ 64(AX), Z20
+	VPBROADCASTQ 264(AX), Z21
+	VPBROADCASTQ 272(AX), Z22
 	MOVQ         DX, SI
 	ADDQ         $0x20, DX
 
@@ -1812,13 +2212,13 @@ edge_line:
 	ADDQ         R10, DI
 	KMOVB        K1, R10
 	CMPL         R9, R10
-	JEQ          pages_bp
+	JEQ          pages_by
 	VPBROADCASTQ 224(AX), Z2
 	CMPQ         184(AX), $0x00
-	JEQ          pages_bp
+	JEQ          pages_by
 	XORQ         R9, R9
 	CMPQ         240(AX), $0x00
-	JEQ          no_install_bt
+	JEQ          no_install_cc
 
 	// Put something in the place of empty entries.
 	XORQ         R9, R9
@@ -1832,7 +2232,7 @@ edge_line:
 	SHLQ         $0x20, R10
 	ADDQ         R10, DI
 
-no_install_bt:
+no_install_cc:
 	// Which of the others have a type that can change?
 	MOVQ          184(AX), R10
 	VMOVQ         48(R10), X3
@@ -1846,7 +2246,7 @@ no_install_bt:
 	VPTESTMQ.BCST (R10), Z2, K1, K1
 	KMOVB         K1, R11
 	ANDNQ         R11, R9, R11
-	JEQ           pages_bp
+	JEQ           pages_by
 	XORQ          R9, R9
 	XORQ          R12, R12
 	VPSRLQ        X3, Z1, Z2
@@ -1887,7 +2287,7 @@ no_install_bt:
 	SHLQ          $0x20, R10
 	ADDQ          R10, DI
 	TESTL         R9, R9
-	JEQ           nothing_to_ask_bu
+	JEQ           nothing_to_ask_cd
 	MOVQ          r+48(FP), R11
 	MOVQ          $0x00000001, 96(R11)
 	MOVQ          SI, R10
@@ -1896,45 +2296,45 @@ no_install_bt:
 	// The last lines or nothing into what lies behind the bitmap.
 	ORL R9, (R11)(R10*1)
 
-nothing_to_ask_bu:
-pages_bp:
+nothing_to_ask_cd:
+pages_by:
 	CMPQ       248(AX), $0x00
-	JNE        upgrades_bq
+	JNE        upgrades_bz
 	XORQ       R9, R9
 	VMOVDQA64  Z1, Z2
 	VPTERNLOGQ $0x6a, Z6, Z5, K2, Z2
 	VPTESTMQ   Z8, Z1, K2, K1
-	VPXORQ     Z13, Z2, K1, Z2
-	VPXORQ     Z10, Z1, Z3
+	VPXORQ     Z20, Z2, K1, Z2
+	VPXORQ     Z15, Z1, Z3
 	VPTESTNMQ  Z9, Z3, K2, K2
-	VPTERNLOGQ $0xba, Z12, Z11, K2, Z2
+	VPTERNLOGQ $0xba, Z19, Z18, K2, Z2
 	VPTERNLOGQ $0xf6, Z2, Z1, Z0
 	VMOVDQA64  Z1, Z1
-	VPTERNLOGQ $0x28, Z14, Z15, Z1
+	VPTERNLOGQ $0x28, Z21, Z22, Z1
 	VPTESTMQ   Z1, Z1, K1, K1
 	KMOVB      K1, R9
-	JMP        store_br
+	JMP        store_ca
 
-upgrades_bq:
+upgrades_bz:
 	XORQ          R10, R10
 	XORQ          R9, R9
 	VMOVDQA64     Z1, Z2
 	VPTERNLOGQ    $0x6a, Z6, Z5, K2, Z2
 	VPTESTMQ      Z8, Z1, K2, K1
-	VPXORQ        Z13, Z2, K1, Z2
-	VPXORQ        Z10, Z1, Z3
+	VPXORQ        Z20, Z2, K1, Z2
+	VPXORQ        Z15, Z1, Z3
 	VPTESTNMQ     Z9, Z3, K2, K3
-	VPTERNLOGQ    $0xba, Z12, Z11, K3, Z2
+	VPTERNLOGQ    $0xba, Z19, Z18, K3, Z2
 	VPANDQ.BCST   136(AX), Z2, Z3
 	VPCMPEQQ.BCST 144(AX), Z3, K2, K2
 	VPTESTMQ.BCST 232(AX), Z2, K2, K2
 	KORTESTB      K2, K2
-	JEQ           known_bx
+	JEQ           known_cg
 	KMOVB         K2, K3
 	CMPQ          248(AX), $0x02
-	JEQ           up_bv
+	JEQ           up_ce
 	CMPQ          192(AX), $0x00
-	JEQ           ask_bw
+	JEQ           ask_cf
 	VMOVQ         40(AX), X3
 	VPANDQ.BCST   32(AX), Z2, Z4
 	VPSRLQ        X3, Z4, Z4
@@ -1949,22 +2349,22 @@ upgrades_bq:
 	VPRORVQ       Z4, Z23, Z23
 	VPTESTMQ.BCST one<>+0(SB), Z23, K2, K2
 
-up_bv:
+up_ce:
 	VPTESTMQ.BCST 160(AX), Z2, K2, K4
 	VPBROADCASTQ  160(AX), Z3
 	VPBROADCASTQ  168(AX), Z4
 	VPTERNLOGQ    $0xba, Z4, Z3, K4, Z2
 	VPORQ.BCST    176(AX), Z2, K2, Z2
 	CMPQ          248(AX), $0x02
-	JEQ           known_bx
+	JEQ           known_cg
 
-ask_bw:
+ask_cf:
 	// What is not known stays as it was, and is asked about.
 	VMOVDQA64 Z1, K3, Z2
 	KMOVB     K3, R11
 	ORL       R11, R10
 
-known_bx:
+known_cg:
 	VPXORQ      Z1, Z2, Z3
 	VPORQ       Z3, Z0, Z0
 	VPANDQ.BCST 120(AX), Z1, Z1
@@ -1973,7 +2373,7 @@ known_bx:
 	KMOVB       K1, R11
 	ORL         R11, R9
 	TESTL       R10, R10
-	JEQ         nothing_to_ask_by
+	JEQ         nothing_to_ask_ch
 	MOVQ        r+48(FP), R12
 	MOVQ        $0x00000001, 96(R12)
 	MOVQ        SI, R11
@@ -1982,14 +2382,14 @@ known_bx:
 	// The last lines or nothing into what lies behind the bitmap.
 	ORL R10, (R12)(R11*1)
 
-nothing_to_ask_by:
-store_br:
+nothing_to_ask_ch:
+store_ca:
 	VPTESTMQ  Z0, Z0, K1
 	KORTESTB  K1, K1
-	JEQ       stored_bs
+	JEQ       stored_cb
 	VMOVDQU64 Z2, (CX)(SI*8)
 	TESTQ     R9, R9
-	JEQ       no_flush_bz
+	JEQ       no_flush_ci
 	TZCNTQ    R9, R10
 	ADDQ      SI, R10
 	CMPQ      R10, R8
@@ -1999,8 +2399,8 @@ store_br:
 	ADDQ      SI, R10
 	MOVQ      R10, (SP)
 
-no_flush_bz:
-stored_bs:
+no_flush_ci:
+stored_cb:
 edge_next:
 	SHRL $0x08, BX
 	ADDQ $0x08, SI
@@ -2039,7 +2439,7 @@ GLOBL sixteen<>(SB), RODATA|NOPTR, $8
 
 // func changeAVX2(t *Table, first uint64, last uint64, only *Bitmap, next *Table, c *Change, r *Changed)
 // Requires: AVX, AVX2, BMI, BMI2, CMOV, LZCNT, MMX+, POPCNT
-TEXT ·changeAVX2(SB), $48-56
+TEXT ·changeAVX2(SB), $112-56
 	MOVQ c+40(FP), AX
 	MOVQ t+0(FP), CX
 
@@ -2079,11 +2479,11 @@ begin:
 dispatch:
 	CMPQ         DX, 16(SP)
 	JGE          edge
-	VPBROADCASTQ 312(AX), Y1
+	VPBROADCASTQ 328(AX), Y1
 	VPBROADCASTQ 320(AX), Y0
-	VPBROADCASTQ 328(AX), Y2
-	MOVQ         336(AX), R9
-	TESTQ        $0x0000001c, R9
+	VPBROADCASTQ 336(AX), Y2
+	MOVQ         344(AX), R9
+	TESTQ        $0x0000003c, R9
 	JNE          no_same
 	MOVQ         DX, BX
 
@@ -2095,17 +2495,19 @@ dispatch:
 	ADDQ  DX, SI
 	TESTQ $0x00000001, R9
 	JEQ   unchanged
+	CMPQ  472(AX), $0x00
+	JNE   same_forms
 
 same:
 	MOVQ       next+32(FP), R9
 	TESTQ      R9, R9
-	JEQ        no_next_ca
+	JEQ        no_next_cj
 	PREFETCHT1 (R9)(DX*8)
 	PREFETCHT1 64(R9)(DX*8)
 	PREFETCHT1 128(R9)(DX*8)
 	PREFETCHT1 192(R9)(DX*8)
 
-no_next_ca:
+no_next_cj:
 	VMOVDQU    (CX)(DX*8), Y5
 	VMOVDQU    32(CX)(DX*8), Y6
 	VMOVDQU    64(CX)(DX*8), Y7
@@ -2158,13 +2560,13 @@ no_next_ca:
 	ADDQ       $0x20, DX
 	MOVQ       next+32(FP), R9
 	TESTQ      R9, R9
-	JEQ        no_next_cb
+	JEQ        no_next_ck
 	PREFETCHT1 (R9)(DX*8)
 	PREFETCHT1 64(R9)(DX*8)
 	PREFETCHT1 128(R9)(DX*8)
 	PREFETCHT1 192(R9)(DX*8)
 
-no_next_cb:
+no_next_ck:
 	VMOVDQU (CX)(DX*8), Y5
 	VMOVDQU 32(CX)(DX*8), Y6
 	VMOVDQU 64(CX)(DX*8), Y7
@@ -2222,7 +2624,7 @@ no_next_cb:
 unchanged:
 	MOVQ       next+32(FP), R9
 	TESTQ      R9, R9
-	JEQ        no_next_cc
+	JEQ        no_next_cl
 	PREFETCHT1 (R9)(DX*8)
 	PREFETCHT1 64(R9)(DX*8)
 	PREFETCHT1 128(R9)(DX*8)
@@ -2232,7 +2634,7 @@ unchanged:
 	PREFETCHT1 384(R9)(DX*8)
 	PREFETCHT1 448(R9)(DX*8)
 
-no_next_cc:
+no_next_cl:
 	VPXOR  (CX)(DX*8), Y0, Y4
 	VPXOR  32(CX)(DX*8), Y0, Y3
 	VPOR   Y3, Y4, Y4
@@ -2273,44 +2675,236 @@ no_next_cc:
 same_ends:
 	MOVQ    DX, SI
 	SUBQ    BX, SI
-	JEQ     accounted_cd
-	IMULQ   344(AX), SI
+	JEQ     accounted_cm
+	IMULQ   352(AX), SI
 	ADDQ    SI, DI
-	TESTQ   $0x00000002, 336(AX)
-	JEQ     accounted_cd
+	TESTQ   $0x00000002, 344(AX)
+	JEQ     accounted_cm
 	CMPQ    BX, R8
 	CMOVQLT BX, R8
 	LEAQ    -1(DX), SI
 	MOVQ    SI, (SP)
 
-accounted_cd:
+accounted_cm:
 	CMPQ DX, 16(SP)
 	JGE  edge
 	JMP  group
 
+same_forms:
+	VPBROADCASTQ 440(AX), Y3
+	VPBROADCASTQ 472(AX), Y4
+
+same_forms_next:
+	MOVQ       next+32(FP), R9
+	TESTQ      R9, R9
+	JEQ        no_next_cn
+	PREFETCHT1 (R9)(DX*8)
+	PREFETCHT1 64(R9)(DX*8)
+	PREFETCHT1 128(R9)(DX*8)
+	PREFETCHT1 192(R9)(DX*8)
+
+no_next_cn:
+	VMOVDQU    (CX)(DX*8), Y7
+	VMOVDQU    32(CX)(DX*8), Y8
+	VMOVDQU    64(CX)(DX*8), Y9
+	VMOVDQU    96(CX)(DX*8), Y10
+	VMOVDQU    128(CX)(DX*8), Y11
+	VMOVDQU    160(CX)(DX*8), Y12
+	VMOVDQU    192(CX)(DX*8), Y13
+	VMOVDQU    224(CX)(DX*8), Y14
+	VPXOR      Y7, Y0, Y6
+	VPXOR      Y8, Y0, Y5
+	VPOR       Y5, Y6, Y6
+	VPXOR      Y9, Y0, Y5
+	VPOR       Y5, Y6, Y6
+	VPXOR      Y10, Y0, Y5
+	VPOR       Y5, Y6, Y6
+	VPXOR      Y11, Y0, Y5
+	VPOR       Y5, Y6, Y6
+	VPXOR      Y12, Y0, Y5
+	VPOR       Y5, Y6, Y6
+	VPXOR      Y13, Y0, Y5
+	VPOR       Y5, Y6, Y6
+	VPXOR      Y14, Y0, Y5
+	VPOR       Y5, Y6, Y6
+	VPTEST     Y1, Y6
+	JNE        same_ends
+	VPAND      Y3, Y7, Y5
+	VPCMPEQQ   Y3, Y5, Y5
+	VPAND      Y4, Y5, Y5
+	VPANDN     Y7, Y1, Y7
+	VPXOR      Y2, Y7, Y7
+	VPXOR      Y5, Y7, Y7
+	VMOVDQU    Y7, (CX)(DX*8)
+	VPAND      Y3, Y8, Y5
+	VPCMPEQQ   Y3, Y5, Y5
+	VPAND      Y4, Y5, Y5
+	VPANDN     Y8, Y1, Y8
+	VPXOR      Y2, Y8, Y8
+	VPXOR      Y5, Y8, Y8
+	VMOVDQU    Y8, 32(CX)(DX*8)
+	VPAND      Y3, Y9, Y5
+	VPCMPEQQ   Y3, Y5, Y5
+	VPAND      Y4, Y5, Y5
+	VPANDN     Y9, Y1, Y9
+	VPXOR      Y2, Y9, Y9
+	VPXOR      Y5, Y9, Y9
+	VMOVDQU    Y9, 64(CX)(DX*8)
+	VPAND      Y3, Y10, Y5
+	VPCMPEQQ   Y3, Y5, Y5
+	VPAND      Y4, Y5, Y5
+	VPANDN     Y10, Y1, Y10
+	VPXOR      Y2, Y10, Y10
+	VPXOR      Y5, Y10, Y10
+	VMOVDQU    Y10, 96(CX)(DX*8)
+	VPAND      Y3, Y11, Y5
+	VPCMPEQQ   Y3, Y5, Y5
+	VPAND      Y4, Y5, Y5
+	VPANDN     Y11, Y1, Y11
+	VPXOR      Y2, Y11, Y11
+	VPXOR      Y5, Y11, Y11
+	VMOVDQU    Y11, 128(CX)(DX*8)
+	VPAND      Y3, Y12, Y5
+	VPCMPEQQ   Y3, Y5, Y5
+	VPAND      Y4, Y5, Y5
+	VPANDN     Y12, Y1, Y12
+	VPXOR      Y2, Y12, Y12
+	VPXOR      Y5, Y12, Y12
+	VMOVDQU    Y12, 160(CX)(DX*8)
+	VPAND      Y3, Y13, Y5
+	VPCMPEQQ   Y3, Y5, Y5
+	VPAND      Y4, Y5, Y5
+	VPANDN     Y13, Y1, Y13
+	VPXOR      Y2, Y13, Y13
+	VPXOR      Y5, Y13, Y13
+	VMOVDQU    Y13, 192(CX)(DX*8)
+	VPAND      Y3, Y14, Y5
+	VPCMPEQQ   Y3, Y5, Y5
+	VPAND      Y4, Y5, Y5
+	VPANDN     Y14, Y1, Y14
+	VPXOR      Y2, Y14, Y14
+	VPXOR      Y5, Y14, Y14
+	VMOVDQU    Y14, 224(CX)(DX*8)
+	ADDQ       $0x20, DX
+	MOVQ       next+32(FP), R9
+	TESTQ      R9, R9
+	JEQ        no_next_co
+	PREFETCHT1 (R9)(DX*8)
+	PREFETCHT1 64(R9)(DX*8)
+	PREFETCHT1 128(R9)(DX*8)
+	PREFETCHT1 192(R9)(DX*8)
+
+no_next_co:
+	VMOVDQU  (CX)(DX*8), Y7
+	VMOVDQU  32(CX)(DX*8), Y8
+	VMOVDQU  64(CX)(DX*8), Y9
+	VMOVDQU  96(CX)(DX*8), Y10
+	VMOVDQU  128(CX)(DX*8), Y11
+	VMOVDQU  160(CX)(DX*8), Y12
+	VMOVDQU  192(CX)(DX*8), Y13
+	VMOVDQU  224(CX)(DX*8), Y14
+	VPXOR    Y7, Y0, Y6
+	VPXOR    Y8, Y0, Y5
+	VPOR     Y5, Y6, Y6
+	VPXOR    Y9, Y0, Y5
+	VPOR     Y5, Y6, Y6
+	VPXOR    Y10, Y0, Y5
+	VPOR     Y5, Y6, Y6
+	VPXOR    Y11, Y0, Y5
+	VPOR     Y5, Y6, Y6
+	VPXOR    Y12, Y0, Y5
+	VPOR     Y5, Y6, Y6
+	VPXOR    Y13, Y0, Y5
+	VPOR     Y5, Y6, Y6
+	VPXOR    Y14, Y0, Y5
+	VPOR     Y5, Y6, Y6
+	VPTEST   Y1, Y6
+	JNE      same_ends
+	VPAND    Y3, Y7, Y5
+	VPCMPEQQ Y3, Y5, Y5
+	VPAND    Y4, Y5, Y5
+	VPANDN   Y7, Y1, Y7
+	VPXOR    Y2, Y7, Y7
+	VPXOR    Y5, Y7, Y7
+	VMOVDQU  Y7, (CX)(DX*8)
+	VPAND    Y3, Y8, Y5
+	VPCMPEQQ Y3, Y5, Y5
+	VPAND    Y4, Y5, Y5
+	VPANDN   Y8, Y1, Y8
+	VPXOR    Y2, Y8, Y8
+	VPXOR    Y5, Y8, Y8
+	VMOVDQU  Y8, 32(CX)(DX*8)
+	VPAND    Y3, Y9, Y5
+	VPCMPEQQ Y3, Y5, Y5
+	VPAND    Y4, Y5, Y5
+	VPANDN   Y9, Y1, Y9
+	VPXOR    Y2, Y9, Y9
+	VPXOR    Y5, Y9, Y9
+	VMOVDQU  Y9, 64(CX)(DX*8)
+	VPAND    Y3, Y10, Y5
+	VPCMPEQQ Y3, Y5, Y5
+	VPAND    Y4, Y5, Y5
+	VPANDN   Y10, Y1, Y10
+	VPXOR    Y2, Y10, Y10
+	VPXOR    Y5, Y10, Y10
+	VMOVDQU  Y10, 96(CX)(DX*8)
+	VPAND    Y3, Y11, Y5
+	VPCMPEQQ Y3, Y5, Y5
+	VPAND    Y4, Y5, Y5
+	VPANDN   Y11, Y1, Y11
+	VPXOR    Y2, Y11, Y11
+	VPXOR    Y5, Y11, Y11
+	VMOVDQU  Y11, 128(CX)(DX*8)
+	VPAND    Y3, Y12, Y5
+	VPCMPEQQ Y3, Y5, Y5
+	VPAND    Y4, Y5, Y5
+	VPANDN   Y12, Y1, Y12
+	VPXOR    Y2, Y12, Y12
+	VPXOR    Y5, Y12, Y12
+	VMOVDQU  Y12, 160(CX)(DX*8)
+	VPAND    Y3, Y13, Y5
+	VPCMPEQQ Y3, Y5, Y5
+	VPAND    Y4, Y5, Y5
+	VPANDN   Y13, Y1, Y13
+	VPXOR    Y2, Y13, Y13
+	VPXOR    Y5, Y13, Y13
+	VMOVDQU  Y13, 192(CX)(DX*8)
+	VPAND    Y3, Y14, Y5
+	VPCMPEQQ Y3, Y5, Y5
+	VPAND    Y4, Y5, Y5
+	VPANDN   Y14, Y1, Y14
+	VPXOR    Y2, Y14, Y14
+	VPXOR    Y5, Y14, Y14
+	VMOVDQU  Y14, 224(CX)(DX*8)
+	ADDQ     $0x20, DX
+	CMPQ     DX, SI
+	JLT      same_forms_next
+	JMP      same_ends
+	JMP group
+
 no_same:
 	TESTQ $0x00000010, R9
 	JEQ   group
-	XORQ  $0x10, 336(AX)
-	CMPQ  352(AX), $0x02
+	XORQ  $0x10, 344(AX)
+	CMPQ  360(AX), $0x02
 	JEQ   others_next
 
 group:
 	MOVB       $0x00, 42(SP)
 	MOVQ       next+32(FP), BX
 	TESTQ      BX, BX
-	JEQ        no_next_ce
+	JEQ        no_next_cp
 	PREFETCHT1 (BX)(DX*8)
 	PREFETCHT1 64(BX)(DX*8)
 	PREFETCHT1 128(BX)(DX*8)
 	PREFETCHT1 192(BX)(DX*8)
 
-no_next_ce:
-	TESTQ        $0x0000000c, 336(AX)
+no_next_cp:
+	TESTQ        $0x0000002c, 344(AX)
 	JNE          group_again
 	VPXOR        Y3, Y3, Y3
 	VPXOR        Y4, Y4, Y4
-	VPBROADCASTQ 360(AX), Y5
+	VPBROADCASTQ 408(AX), Y5
 	XORQ         BX, BX
 	VMOVDQU      224(CX)(DX*8), Y7
 	VPXOR        Y7, Y0, Y6
@@ -2413,36 +3007,106 @@ no_next_ce:
 	VPCMPEQQ     Y3, Y3, Y3
 	VPTEST       Y3, Y4
 	JCC          others
-	MOVQ         336(AX), SI
+	MOVQ         344(AX), SI
 	MOVB         $0x01, 41(SP)
 	POPCNTQ      BX, R9
 	JEQ          pages_stored
-	IMULQ        344(AX), R9
+	IMULQ        352(AX), R9
 	ADDQ         R9, DI
 	TESTQ        $0x00000001, SI
 	JEQ          pages_stored
-	VMOVDQU      Y14, (CX)(DX*8)
-	VMOVDQU      Y13, 32(CX)(DX*8)
-	VMOVDQU      Y12, 64(CX)(DX*8)
-	VMOVDQU      Y11, 96(CX)(DX*8)
-	VMOVDQU      Y10, 128(CX)(DX*8)
-	VMOVDQU      Y9, 160(CX)(DX*8)
-	VMOVDQU      Y8, 192(CX)(DX*8)
-	VMOVDQU      Y7, 224(CX)(DX*8)
-	TESTQ        $0x00000002, SI
-	JEQ          pages_stored
-	TESTQ        BX, BX
-	JEQ          no_flush_cf
-	TZCNTQ       BX, SI
-	ADDQ         DX, SI
-	CMPQ         SI, R8
-	CMOVQLT      SI, R8
-	LZCNTQ       BX, SI
-	XORQ         $0x3f, SI
-	ADDQ         DX, SI
-	MOVQ         SI, (SP)
+	VMOVQ        BX, X3
+	VPBROADCASTQ X3, Y3
+	CMPQ         472(AX), $0x00
+	JEQ          moved_cq
+	VPMOVZXBQ    lanes<>+0(SB), Y4
+	VPAND        440(AX), Y14, Y6
+	VPCMPEQQ     440(AX), Y6, Y6
+	VPAND        Y4, Y3, Y5
+	VPCMPEQQ     Y4, Y5, Y5
+	VPAND        Y6, Y5, Y5
+	VPAND        472(AX), Y5, Y5
+	VPXOR        Y5, Y14, Y14
+	VPSLLQ       $0x04, Y4, Y4
+	VPAND        440(AX), Y13, Y6
+	VPCMPEQQ     440(AX), Y6, Y6
+	VPAND        Y4, Y3, Y5
+	VPCMPEQQ     Y4, Y5, Y5
+	VPAND        Y6, Y5, Y5
+	VPAND        472(AX), Y5, Y5
+	VPXOR        Y5, Y13, Y13
+	VPSLLQ       $0x04, Y4, Y4
+	VPAND        440(AX), Y12, Y6
+	VPCMPEQQ     440(AX), Y6, Y6
+	VPAND        Y4, Y3, Y5
+	VPCMPEQQ     Y4, Y5, Y5
+	VPAND        Y6, Y5, Y5
+	VPAND        472(AX), Y5, Y5
+	VPXOR        Y5, Y12, Y12
+	VPSLLQ       $0x04, Y4, Y4
+	VPAND        440(AX), Y11, Y6
+	VPCMPEQQ     440(AX), Y6, Y6
+	VPAND        Y4, Y3, Y5
+	VPCMPEQQ     Y4, Y5, Y5
+	VPAND        Y6, Y5, Y5
+	VPAND        472(AX), Y5, Y5
+	VPXOR        Y5, Y11, Y11
+	VPSLLQ       $0x04, Y4, Y4
+	VPAND        440(AX), Y10, Y6
+	VPCMPEQQ     440(AX), Y6, Y6
+	VPAND        Y4, Y3, Y5
+	VPCMPEQQ     Y4, Y5, Y5
+	VPAND        Y6, Y5, Y5
+	VPAND        472(AX), Y5, Y5
+	VPXOR        Y5, Y10, Y10
+	VPSLLQ       $0x04, Y4, Y4
+	VPAND        440(AX), Y9, Y6
+	VPCMPEQQ     440(AX), Y6, Y6
+	VPAND        Y4, Y3, Y5
+	VPCMPEQQ     Y4, Y5, Y5
+	VPAND        Y6, Y5, Y5
+	VPAND        472(AX), Y5, Y5
+	VPXOR        Y5, Y9, Y9
+	VPSLLQ       $0x04, Y4, Y4
+	VPAND        440(AX), Y8, Y6
+	VPCMPEQQ     440(AX), Y6, Y6
+	VPAND        Y4, Y3, Y5
+	VPCMPEQQ     Y4, Y5, Y5
+	VPAND        Y6, Y5, Y5
+	VPAND        472(AX), Y5, Y5
+	VPXOR        Y5, Y8, Y8
+	VPSLLQ       $0x04, Y4, Y4
+	VPAND        440(AX), Y7, Y5
+	VPCMPEQQ     440(AX), Y5, Y5
+	VPAND        Y4, Y3, Y3
+	VPCMPEQQ     Y4, Y3, Y3
+	VPAND        Y5, Y3, Y3
+	VPAND        472(AX), Y3, Y3
+	VPXOR        Y3, Y7, Y7
 
-no_flush_cf:
+moved_cq:
+	VMOVDQU Y14, (CX)(DX*8)
+	VMOVDQU Y13, 32(CX)(DX*8)
+	VMOVDQU Y12, 64(CX)(DX*8)
+	VMOVDQU Y11, 96(CX)(DX*8)
+	VMOVDQU Y10, 128(CX)(DX*8)
+	VMOVDQU Y9, 160(CX)(DX*8)
+	VMOVDQU Y8, 192(CX)(DX*8)
+	VMOVDQU Y7, 224(CX)(DX*8)
+	TESTQ   $0x00000002, SI
+	JEQ     pages_stored
+	TESTQ   BX, BX
+	JEQ     no_flush_cr
+	TZCNTQ  BX, SI
+	ADDQ    DX, SI
+	CMPQ    SI, R8
+	CMOVQLT SI, R8
+	LZCNTQ  BX, SI
+	XORQ    $0x3f, SI
+	ADDQ    DX, SI
+	MOVQ    SI, (SP)
+
+no_flush_cr:
 pages_stored:
 	ADDQ $0x20, DX
 	CMPQ DX, 16(SP)
@@ -2454,20 +3118,20 @@ pages_stored:
 pages_end:
 	CMPL BX, $-1
 	JEQ  edge
-	ORQ  $0x10, 336(AX)
-	MOVQ $0x00000001, 352(AX)
+	ORQ  $0x10, 344(AX)
+	MOVQ $0x00000001, 360(AX)
 	JMP  edge
 
 others_next:
 	MOVQ       next+32(FP), BX
 	TESTQ      BX, BX
-	JEQ        no_next_cg
+	JEQ        no_next_cs
 	PREFETCHT1 (BX)(DX*8)
 	PREFETCHT1 64(BX)(DX*8)
 	PREFETCHT1 128(BX)(DX*8)
 	PREFETCHT1 192(BX)(DX*8)
 
-no_next_cg:
+no_next_cs:
 others:
 	CMPQ         240(AX), $0x00
 	JNE          group_again
@@ -2484,8 +3148,8 @@ others:
 	VMOVMSKPD    Y5, R9
 	SHLL         $0x04, BX
 	ORL          R9, BX
-	VPBROADCASTQ 392(AX), Y7
-	VPBROADCASTQ 400(AX), Y8
+	VPBROADCASTQ 536(AX), Y7
+	VPBROADCASTQ 544(AX), Y8
 	VPXOR        Y6, Y7, Y7
 	VPAND        Y8, Y7, Y7
 	VPCMPEQQ     Y4, Y7, Y7
@@ -2496,9 +3160,8 @@ others:
 	VPOR         Y5, Y7, Y8
 	VPANDN       Y6, Y8, Y8
 	VPOR         Y8, Y3, Y3
-	VPBROADCASTQ 360(AX), Y8
-	VPAND        Y8, Y5, Y5
-	VPBROADCASTQ 408(AX), Y8
+	VPAND        408(AX), Y5, Y5
+	VPBROADCASTQ 552(AX), Y8
 	VPAND        Y8, Y7, Y7
 	VPOR         Y7, Y5, Y5
 	VPXOR        Y5, Y6, Y6
@@ -2509,8 +3172,8 @@ others:
 	VMOVMSKPD    Y5, R9
 	SHLL         $0x04, BX
 	ORL          R9, BX
-	VPBROADCASTQ 392(AX), Y8
-	VPBROADCASTQ 400(AX), Y9
+	VPBROADCASTQ 536(AX), Y8
+	VPBROADCASTQ 544(AX), Y9
 	VPXOR        Y7, Y8, Y8
 	VPAND        Y9, Y8, Y8
 	VPCMPEQQ     Y4, Y8, Y8
@@ -2521,9 +3184,8 @@ others:
 	VPOR         Y5, Y8, Y9
 	VPANDN       Y7, Y9, Y9
 	VPOR         Y9, Y3, Y3
-	VPBROADCASTQ 360(AX), Y9
-	VPAND        Y9, Y5, Y5
-	VPBROADCASTQ 408(AX), Y9
+	VPAND        408(AX), Y5, Y5
+	VPBROADCASTQ 552(AX), Y9
 	VPAND        Y9, Y8, Y8
 	VPOR         Y8, Y5, Y5
 	VPXOR        Y5, Y7, Y7
@@ -2534,8 +3196,8 @@ others:
 	VMOVMSKPD    Y5, R9
 	SHLL         $0x04, BX
 	ORL          R9, BX
-	VPBROADCASTQ 392(AX), Y9
-	VPBROADCASTQ 400(AX), Y10
+	VPBROADCASTQ 536(AX), Y9
+	VPBROADCASTQ 544(AX), Y10
 	VPXOR        Y8, Y9, Y9
 	VPAND        Y10, Y9, Y9
 	VPCMPEQQ     Y4, Y9, Y9
@@ -2546,9 +3208,8 @@ others:
 	VPOR         Y5, Y9, Y10
 	VPANDN       Y8, Y10, Y10
 	VPOR         Y10, Y3, Y3
-	VPBROADCASTQ 360(AX), Y10
-	VPAND        Y10, Y5, Y5
-	VPBROADCASTQ 408(AX), Y10
+	VPAND        408(AX), Y5, Y5
+	VPBROADCASTQ 552(AX), Y10
 	VPAND        Y10, Y9, Y9
 	VPOR         Y9, Y5, Y5
 	VPXOR        Y5, Y8, Y8
@@ -2559,8 +3220,8 @@ others:
 	VMOVMSKPD    Y5, R9
 	SHLL         $0x04, BX
 	ORL          R9, BX
-	VPBROADCASTQ 392(AX), Y10
-	VPBROADCASTQ 400(AX), Y11
+	VPBROADCASTQ 536(AX), Y10
+	VPBROADCASTQ 544(AX), Y11
 	VPXOR        Y9, Y10, Y10
 	VPAND        Y11, Y10, Y10
 	VPCMPEQQ     Y4, Y10, Y10
@@ -2571,9 +3232,8 @@ others:
 	VPOR         Y5, Y10, Y11
 	VPANDN       Y9, Y11, Y11
 	VPOR         Y11, Y3, Y3
-	VPBROADCASTQ 360(AX), Y11
-	VPAND        Y11, Y5, Y5
-	VPBROADCASTQ 408(AX), Y11
+	VPAND        408(AX), Y5, Y5
+	VPBROADCASTQ 552(AX), Y11
 	VPAND        Y11, Y10, Y10
 	VPOR         Y10, Y5, Y5
 	VPXOR        Y5, Y9, Y9
@@ -2584,8 +3244,8 @@ others:
 	VMOVMSKPD    Y5, R9
 	SHLL         $0x04, BX
 	ORL          R9, BX
-	VPBROADCASTQ 392(AX), Y11
-	VPBROADCASTQ 400(AX), Y12
+	VPBROADCASTQ 536(AX), Y11
+	VPBROADCASTQ 544(AX), Y12
 	VPXOR        Y10, Y11, Y11
 	VPAND        Y12, Y11, Y11
 	VPCMPEQQ     Y4, Y11, Y11
@@ -2596,9 +3256,8 @@ others:
 	VPOR         Y5, Y11, Y12
 	VPANDN       Y10, Y12, Y12
 	VPOR         Y12, Y3, Y3
-	VPBROADCASTQ 360(AX), Y12
-	VPAND        Y12, Y5, Y5
-	VPBROADCASTQ 408(AX), Y12
+	VPAND        408(AX), Y5, Y5
+	VPBROADCASTQ 552(AX), Y12
 	VPAND        Y12, Y11, Y11
 	VPOR         Y11, Y5, Y5
 	VPXOR        Y5, Y10, Y10
@@ -2609,8 +3268,8 @@ others:
 	VMOVMSKPD    Y5, R9
 	SHLL         $0x04, BX
 	ORL          R9, BX
-	VPBROADCASTQ 392(AX), Y12
-	VPBROADCASTQ 400(AX), Y13
+	VPBROADCASTQ 536(AX), Y12
+	VPBROADCASTQ 544(AX), Y13
 	VPXOR        Y11, Y12, Y12
 	VPAND        Y13, Y12, Y12
 	VPCMPEQQ     Y4, Y12, Y12
@@ -2621,9 +3280,8 @@ others:
 	VPOR         Y5, Y12, Y13
 	VPANDN       Y11, Y13, Y13
 	VPOR         Y13, Y3, Y3
-	VPBROADCASTQ 360(AX), Y13
-	VPAND        Y13, Y5, Y5
-	VPBROADCASTQ 408(AX), Y13
+	VPAND        408(AX), Y5, Y5
+	VPBROADCASTQ 552(AX), Y13
 	VPAND        Y13, Y12, Y12
 	VPOR         Y12, Y5, Y5
 	VPXOR        Y5, Y11, Y11
@@ -2634,8 +3292,8 @@ others:
 	VMOVMSKPD    Y5, R9
 	SHLL         $0x04, BX
 	ORL          R9, BX
-	VPBROADCASTQ 392(AX), Y13
-	VPBROADCASTQ 400(AX), Y14
+	VPBROADCASTQ 536(AX), Y13
+	VPBROADCASTQ 544(AX), Y14
 	VPXOR        Y12, Y13, Y13
 	VPAND        Y14, Y13, Y13
 	VPCMPEQQ     Y4, Y13, Y13
@@ -2646,9 +3304,8 @@ others:
 	VPOR         Y5, Y13, Y14
 	VPANDN       Y12, Y14, Y14
 	VPOR         Y14, Y3, Y3
-	VPBROADCASTQ 360(AX), Y14
-	VPAND        Y14, Y5, Y5
-	VPBROADCASTQ 408(AX), Y14
+	VPAND        408(AX), Y5, Y5
+	VPBROADCASTQ 552(AX), Y14
 	VPAND        Y14, Y13, Y13
 	VPOR         Y13, Y5, Y5
 	VPXOR        Y5, Y12, Y12
@@ -2659,8 +3316,8 @@ others:
 	VMOVMSKPD    Y5, R9
 	SHLL         $0x04, BX
 	ORL          R9, BX
-	VPBROADCASTQ 392(AX), Y14
-	VPBROADCASTQ 400(AX), Y15
+	VPBROADCASTQ 536(AX), Y14
+	VPBROADCASTQ 544(AX), Y15
 	VPXOR        Y13, Y14, Y14
 	VPAND        Y15, Y14, Y14
 	VPCMPEQQ     Y4, Y14, Y14
@@ -2671,9 +3328,8 @@ others:
 	VPOR         Y5, Y14, Y15
 	VPANDN       Y13, Y15, Y15
 	VPOR         Y15, Y3, Y3
-	VPBROADCASTQ 360(AX), Y15
-	VPAND        Y15, Y5, Y5
-	VPBROADCASTQ 408(AX), Y15
+	VPAND        408(AX), Y5, Y5
+	VPBROADCASTQ 552(AX), Y15
 	VPAND        Y15, Y14, Y14
 	VPOR         Y14, Y5, Y5
 	VPXOR        Y5, Y13, Y13
@@ -2683,40 +3339,110 @@ others:
 	VPBROADCASTQ 224(AX), Y4
 	VPTEST       Y4, Y3
 	JNE          unlike
-	MOVQ         336(AX), R9
+	MOVQ         344(AX), R9
 	MOVB         $0x01, 41(SP)
 	POPCNTQ      SI, SI
-	IMULQ        416(AX), SI
+	IMULQ        560(AX), SI
 	SHLQ         $0x20, SI
 	ADDQ         SI, DI
-	ORQ          416(AX), R9
+	ORQ          560(AX), R9
 	POPCNTQ      BX, SI
-	IMULQ        344(AX), SI
+	IMULQ        352(AX), SI
 	ADDQ         SI, DI
 	TESTQ        $0x00000001, R9
 	JEQ          others_stored
-	VMOVDQU      Y13, (CX)(DX*8)
-	VMOVDQU      Y12, 32(CX)(DX*8)
-	VMOVDQU      Y11, 64(CX)(DX*8)
-	VMOVDQU      Y10, 96(CX)(DX*8)
-	VMOVDQU      Y9, 128(CX)(DX*8)
-	VMOVDQU      Y8, 160(CX)(DX*8)
-	VMOVDQU      Y7, 192(CX)(DX*8)
-	VMOVDQU      Y6, 224(CX)(DX*8)
-	TESTQ        $0x00000002, R9
-	JEQ          others_stored
-	TESTQ        BX, BX
-	JEQ          no_flush_ch
-	TZCNTQ       BX, SI
-	ADDQ         DX, SI
-	CMPQ         SI, R8
-	CMOVQLT      SI, R8
-	LZCNTQ       BX, SI
-	XORQ         $0x3f, SI
-	ADDQ         DX, SI
-	MOVQ         SI, (SP)
+	VMOVQ        BX, X3
+	VPBROADCASTQ X3, Y3
+	CMPQ         472(AX), $0x00
+	JEQ          moved_ct
+	VPMOVZXBQ    lanes<>+0(SB), Y4
+	VPAND        440(AX), Y13, Y14
+	VPCMPEQQ     440(AX), Y14, Y14
+	VPAND        Y4, Y3, Y5
+	VPCMPEQQ     Y4, Y5, Y5
+	VPAND        Y14, Y5, Y5
+	VPAND        472(AX), Y5, Y5
+	VPXOR        Y5, Y13, Y13
+	VPSLLQ       $0x04, Y4, Y4
+	VPAND        440(AX), Y12, Y14
+	VPCMPEQQ     440(AX), Y14, Y14
+	VPAND        Y4, Y3, Y5
+	VPCMPEQQ     Y4, Y5, Y5
+	VPAND        Y14, Y5, Y5
+	VPAND        472(AX), Y5, Y5
+	VPXOR        Y5, Y12, Y12
+	VPSLLQ       $0x04, Y4, Y4
+	VPAND        440(AX), Y11, Y14
+	VPCMPEQQ     440(AX), Y14, Y14
+	VPAND        Y4, Y3, Y5
+	VPCMPEQQ     Y4, Y5, Y5
+	VPAND        Y14, Y5, Y5
+	VPAND        472(AX), Y5, Y5
+	VPXOR        Y5, Y11, Y11
+	VPSLLQ       $0x04, Y4, Y4
+	VPAND        440(AX), Y10, Y14
+	VPCMPEQQ     440(AX), Y14, Y14
+	VPAND        Y4, Y3, Y5
+	VPCMPEQQ     Y4, Y5, Y5
+	VPAND        Y14, Y5, Y5
+	VPAND        472(AX), Y5, Y5
+	VPXOR        Y5, Y10, Y10
+	VPSLLQ       $0x04, Y4, Y4
+	VPAND        440(AX), Y9, Y14
+	VPCMPEQQ     440(AX), Y14, Y14
+	VPAND        Y4, Y3, Y5
+	VPCMPEQQ     Y4, Y5, Y5
+	VPAND        Y14, Y5, Y5
+	VPAND        472(AX), Y5, Y5
+	VPXOR        Y5, Y9, Y9
+	VPSLLQ       $0x04, Y4, Y4
+	VPAND        440(AX), Y8, Y14
+	VPCMPEQQ     440(AX), Y14, Y14
+	VPAND        Y4, Y3, Y5
+	VPCMPEQQ     Y4, Y5, Y5
+	VPAND        Y14, Y5, Y5
+	VPAND        472(AX), Y5, Y5
+	VPXOR        Y5, Y8, Y8
+	VPSLLQ       $0x04, Y4, Y4
+	VPAND        440(AX), Y7, Y14
+	VPCMPEQQ     440(AX), Y14, Y14
+	VPAND        Y4, Y3, Y5
+	VPCMPEQQ     Y4, Y5, Y5
+	VPAND        Y14, Y5, Y5
+	VPAND        472(AX), Y5, Y5
+	VPXOR        Y5, Y7, Y7
+	VPSLLQ       $0x04, Y4, Y4
+	VPAND        440(AX), Y6, Y5
+	VPCMPEQQ     440(AX), Y5, Y5
+	VPAND        Y4, Y3, Y3
+	VPCMPEQQ     Y4, Y3, Y3
+	VPAND        Y5, Y3, Y3
+	VPAND        472(AX), Y3, Y3
+	VPXOR        Y3, Y6, Y6
 
-no_flush_ch:
+moved_ct:
+	VMOVDQU Y13, (CX)(DX*8)
+	VMOVDQU Y12, 32(CX)(DX*8)
+	VMOVDQU Y11, 64(CX)(DX*8)
+	VMOVDQU Y10, 96(CX)(DX*8)
+	VMOVDQU Y9, 128(CX)(DX*8)
+	VMOVDQU Y8, 160(CX)(DX*8)
+	VMOVDQU Y7, 192(CX)(DX*8)
+	VMOVDQU Y6, 224(CX)(DX*8)
+	TESTQ   $0x00000002, R9
+	JEQ     others_stored
+	TESTQ   BX, BX
+	JEQ     no_flush_cu
+	TZCNTQ  BX, SI
+	ADDQ    DX, SI
+	CMPQ    SI, R8
+	CMOVQLT SI, R8
+	LZCNTQ  BX, SI
+	XORQ    $0x3f, SI
+	ADDQ    DX, SI
+	MOVQ    SI, (SP)
+
+no_flush_cu:
 others_stored:
 	ADDQ $0x20, DX
 	CMPQ DX, 16(SP)
@@ -2728,8 +3454,8 @@ others_stored:
 others_end:
 	CMPL BX, $-1
 	JEQ  edge
-	ORQ  $0x10, 336(AX)
-	MOVQ $0x00000002, 352(AX)
+	ORQ  $0x10, 344(AX)
+	MOVQ $0x00000002, 360(AX)
 	JMP  edge
 
 	// Make a kind of the first entry that is neither page nor empty, if it is not of the kind that was known.
@@ -2744,8 +3470,8 @@ unlike_next:
 	TESTQ BX, 224(AX)
 	JEQ   unlike_next
 	MOVQ  BX, SI
-	XORQ  392(AX), SI
-	TESTQ SI, 400(AX)
+	XORQ  536(AX), SI
+	TESTQ SI, 544(AX)
 	JEQ   unlike_each_other
 	MOVQ  184(AX), SI
 	MOVQ  48(SI), R10
@@ -2759,8 +3485,8 @@ unlike_next:
 	ORQ   R10, R11
 	ORQ   (AX), R11
 	MOVQ  $-1, R10
-	MOVQ  R10, 400(AX)
-	MOVQ  $0x00000000, 392(AX)
+	MOVQ  R10, 544(AX)
+	MOVQ  $0x00000000, 536(AX)
 	MOVQ  8(SI), R10
 	BTQ   R9, R10
 	JCS   unlike_each_other
@@ -2768,33 +3494,33 @@ unlike_next:
 	BTQ   R9, R10
 	JCS   unlike_each_other
 	MOVQ  80(SI)(R9*8), R10
-	MOVQ  R10, 408(AX)
+	MOVQ  R10, 552(AX)
 	NOTQ  R10
 	ORQ   R10, R11
-	MOVQ  408(AX), R10
+	MOVQ  552(AX), R10
 	ANDQ  BX, R10
 	XORQ  336(SI)(R9*8), R10
 	XORQ  BX, R10
-	MOVQ  R10, 408(AX)
+	MOVQ  R10, 552(AX)
 	XORQ  R9, R9
 	TESTQ R10, R10
 	SETNE R9
-	MOVQ  R9, 416(AX)
+	MOVQ  R9, 560(AX)
 
 	// An empty entry must not be of the kind.
 	MOVQ  R11, R10
 	ANDQ  224(AX), R10
 	TESTQ BX, R10
 	JEQ   unlike_each_other
-	MOVQ  BX, 392(AX)
-	MOVQ  R11, 400(AX)
+	MOVQ  BX, 536(AX)
+	MOVQ  R11, 544(AX)
 	JMP   others
 
 unlike_each_other:
 	MOVB $0x01, 45(SP)
 
 group_again:
-	MOVQ   336(AX), SI
+	MOVQ   344(AX), SI
 	MOVQ   $0xffffffff, BX
 	TESTQ  $0x00000008, SI
 	JNE    foreign
@@ -2911,116 +3637,207 @@ partly_install:
 partly_change:
 	MOVB      $0x01, 41(SP)
 	POPCNTQ   R9, SI
-	IMULQ     344(AX), SI
+	IMULQ     352(AX), SI
 	ADDQ      SI, DI
-	MOVQ      336(AX), SI
+	MOVQ      344(AX), SI
 	TESTQ     $0x00000001, SI
 	JEQ       partly_stored
+	XORQ      R10, R10
+	TESTQ     $0x00000020, SI
+	JEQ       one_form_cv
+	VMOVDQU   224(CX)(DX*8), Y3
+	VPAND     440(AX), Y3, Y3
+	VPCMPEQQ  440(AX), Y3, Y3
+	VMOVMSKPD Y3, R11
+	SHLL      $0x04, R10
+	ORL       R11, R10
+	VMOVDQU   192(CX)(DX*8), Y3
+	VPAND     440(AX), Y3, Y3
+	VPCMPEQQ  440(AX), Y3, Y3
+	VMOVMSKPD Y3, R11
+	SHLL      $0x04, R10
+	ORL       R11, R10
+	VMOVDQU   160(CX)(DX*8), Y3
+	VPAND     440(AX), Y3, Y3
+	VPCMPEQQ  440(AX), Y3, Y3
+	VMOVMSKPD Y3, R11
+	SHLL      $0x04, R10
+	ORL       R11, R10
+	VMOVDQU   128(CX)(DX*8), Y3
+	VPAND     440(AX), Y3, Y3
+	VPCMPEQQ  440(AX), Y3, Y3
+	VMOVMSKPD Y3, R11
+	SHLL      $0x04, R10
+	ORL       R11, R10
+	VMOVDQU   96(CX)(DX*8), Y3
+	VPAND     440(AX), Y3, Y3
+	VPCMPEQQ  440(AX), Y3, Y3
+	VMOVMSKPD Y3, R11
+	SHLL      $0x04, R10
+	ORL       R11, R10
+	VMOVDQU   64(CX)(DX*8), Y3
+	VPAND     440(AX), Y3, Y3
+	VPCMPEQQ  440(AX), Y3, Y3
+	VMOVMSKPD Y3, R11
+	SHLL      $0x04, R10
+	ORL       R11, R10
+	VMOVDQU   32(CX)(DX*8), Y3
+	VPAND     440(AX), Y3, Y3
+	VPCMPEQQ  440(AX), Y3, Y3
+	VMOVMSKPD Y3, R11
+	SHLL      $0x04, R10
+	ORL       R11, R10
+	VMOVDQU   (CX)(DX*8), Y3
+	VPAND     440(AX), Y3, Y3
+	VPCMPEQQ  440(AX), Y3, Y3
+	VMOVMSKPD Y3, R11
+	SHLL      $0x04, R10
+	ORL       R11, R10
+	XORQ      368(AX), R10
+
+one_form_cv:
 	VMOVDQU   (CX)(DX*8), Y3
 	VPXOR     Y3, Y0, Y5
 	VPAND     Y1, Y5, Y5
 	VPCMPEQQ  Y4, Y5, Y5
+	VPAND     440(AX), Y3, Y7
+	VPCMPEQQ  440(AX), Y7, Y7
+	VPAND     472(AX), Y7, Y7
 	VPANDN    Y3, Y1, Y6
 	VPXOR     Y2, Y6, Y6
+	VPXOR     Y7, Y6, Y6
 	VPBLENDVB Y5, Y6, Y3, Y6
 	VMOVDQU   Y6, (CX)(DX*8)
 	VMOVDQU   32(CX)(DX*8), Y3
 	VPXOR     Y3, Y0, Y5
 	VPAND     Y1, Y5, Y5
 	VPCMPEQQ  Y4, Y5, Y5
+	VPAND     440(AX), Y3, Y7
+	VPCMPEQQ  440(AX), Y7, Y7
+	VPAND     472(AX), Y7, Y7
 	VPANDN    Y3, Y1, Y6
 	VPXOR     Y2, Y6, Y6
+	VPXOR     Y7, Y6, Y6
 	VPBLENDVB Y5, Y6, Y3, Y6
 	VMOVDQU   Y6, 32(CX)(DX*8)
 	VMOVDQU   64(CX)(DX*8), Y3
 	VPXOR     Y3, Y0, Y5
 	VPAND     Y1, Y5, Y5
 	VPCMPEQQ  Y4, Y5, Y5
+	VPAND     440(AX), Y3, Y7
+	VPCMPEQQ  440(AX), Y7, Y7
+	VPAND     472(AX), Y7, Y7
 	VPANDN    Y3, Y1, Y6
 	VPXOR     Y2, Y6, Y6
+	VPXOR     Y7, Y6, Y6
 	VPBLENDVB Y5, Y6, Y3, Y6
 	VMOVDQU   Y6, 64(CX)(DX*8)
 	VMOVDQU   96(CX)(DX*8), Y3
 	VPXOR     Y3, Y0, Y5
 	VPAND     Y1, Y5, Y5
 	VPCMPEQQ  Y4, Y5, Y5
+	VPAND     440(AX), Y3, Y7
+	VPCMPEQQ  440(AX), Y7, Y7
+	VPAND     472(AX), Y7, Y7
 	VPANDN    Y3, Y1, Y6
 	VPXOR     Y2, Y6, Y6
+	VPXOR     Y7, Y6, Y6
 	VPBLENDVB Y5, Y6, Y3, Y6
 	VMOVDQU   Y6, 96(CX)(DX*8)
 	VMOVDQU   128(CX)(DX*8), Y3
 	VPXOR     Y3, Y0, Y5
 	VPAND     Y1, Y5, Y5
 	VPCMPEQQ  Y4, Y5, Y5
+	VPAND     440(AX), Y3, Y7
+	VPCMPEQQ  440(AX), Y7, Y7
+	VPAND     472(AX), Y7, Y7
 	VPANDN    Y3, Y1, Y6
 	VPXOR     Y2, Y6, Y6
+	VPXOR     Y7, Y6, Y6
 	VPBLENDVB Y5, Y6, Y3, Y6
 	VMOVDQU   Y6, 128(CX)(DX*8)
 	VMOVDQU   160(CX)(DX*8), Y3
 	VPXOR     Y3, Y0, Y5
 	VPAND     Y1, Y5, Y5
 	VPCMPEQQ  Y4, Y5, Y5
+	VPAND     440(AX), Y3, Y7
+	VPCMPEQQ  440(AX), Y7, Y7
+	VPAND     472(AX), Y7, Y7
 	VPANDN    Y3, Y1, Y6
 	VPXOR     Y2, Y6, Y6
+	VPXOR     Y7, Y6, Y6
 	VPBLENDVB Y5, Y6, Y3, Y6
 	VMOVDQU   Y6, 160(CX)(DX*8)
 	VMOVDQU   192(CX)(DX*8), Y3
 	VPXOR     Y3, Y0, Y5
 	VPAND     Y1, Y5, Y5
 	VPCMPEQQ  Y4, Y5, Y5
+	VPAND     440(AX), Y3, Y7
+	VPCMPEQQ  440(AX), Y7, Y7
+	VPAND     472(AX), Y7, Y7
 	VPANDN    Y3, Y1, Y6
 	VPXOR     Y2, Y6, Y6
+	VPXOR     Y7, Y6, Y6
 	VPBLENDVB Y5, Y6, Y3, Y6
 	VMOVDQU   Y6, 192(CX)(DX*8)
 	VMOVDQU   224(CX)(DX*8), Y3
 	VPXOR     Y3, Y0, Y5
 	VPAND     Y1, Y5, Y5
 	VPCMPEQQ  Y4, Y5, Y5
+	VPAND     440(AX), Y3, Y6
+	VPCMPEQQ  440(AX), Y6, Y6
+	VPAND     472(AX), Y6, Y6
 	VPANDN    Y3, Y1, Y4
 	VPXOR     Y2, Y4, Y4
+	VPXOR     Y6, Y4, Y4
 	VPBLENDVB Y5, Y4, Y3, Y4
 	VMOVDQU   Y4, 224(CX)(DX*8)
 	TESTQ     $0x00000002, SI
 	JEQ       partly_stored
-	TESTQ     R9, R9
-	JEQ       no_flush_ci
-	TZCNTQ    R9, SI
-	ADDQ      DX, SI
-	CMPQ      SI, R8
-	CMOVQLT   SI, R8
-	LZCNTQ    R9, SI
-	XORQ      $0x3f, SI
-	ADDQ      DX, SI
-	MOVQ      SI, (SP)
+	TESTQ     $0x00000020, SI
+	JEQ       partly_flush
+	ANDQ      R10, R9
 
-no_flush_ci:
+partly_flush:
+	TESTQ   R9, R9
+	JEQ     no_flush_cw
+	TZCNTQ  R9, SI
+	ADDQ    DX, SI
+	CMPQ    SI, R8
+	CMOVQLT SI, R8
+	LZCNTQ  R9, SI
+	XORQ    $0x3f, SI
+	ADDQ    DX, SI
+	MOVQ    SI, (SP)
+
+no_flush_cw:
 partly_stored:
 	MOVQ  32(SP), SI
 	TESTQ SI, SI
-	JEQ   others_done_cj
+	JEQ   others_done_cx
 	MOVQ  184(AX), R9
 
-other_ck:
+other_cy:
 	TZCNTQ SI, R10
 	BTRQ   R10, SI
 	ADDQ   DX, R10
 	MOVQ   (CX)(R10*8), R11
 	TESTQ  R11, 224(AX)
-	JNE    full_cl
+	JNE    full_cz
 	MOVQ   240(AX), R13
-	JMP    put_cn
+	JMP    put_db
 
-full_cl:
+full_cz:
 	MOVQ  48(R9), R13
 	SHRXQ R13, R11, R12
 	MOVQ  8(R9), R13
 	BTQ   R12, R13
-	JCC   not_asked_cp
+	JCC   not_asked_dd
 	SUBQ  DX, R10
 	MOVQ  $0x00000001, R13
 	SHLXQ R10, R13, R13
 	TESTL R13, R13
-	JEQ   nothing_to_ask_cq
+	JEQ   nothing_to_ask_de
 	MOVQ  r+48(FP), R11
 	MOVQ  $0x00000001, 96(R11)
 	MOVQ  DX, R10
@@ -3029,38 +3846,38 @@ full_cl:
 	// The last lines or nothing into what lies behind the bitmap.
 	ORL R13, (R11)(R10*1)
 
-nothing_to_ask_cq:
-	JMP last_other_co
+nothing_to_ask_de:
+	JMP last_other_dc
 
-not_asked_cp:
+not_asked_dd:
 	MOVQ 16(R9), R13
 	BTQ  R12, R13
-	JCC  keep_cm
+	JCC  keep_da
 	MOVQ 56(R9), R13
 	ANDQ R11, R13
 	CMPQ R13, 64(R9)
-	JNE  keep_cm
+	JNE  keep_da
 	XORQ R13, R13
-	JMP  put_cn
+	JMP  put_db
 
-keep_cm:
+keep_da:
 	MOVQ R11, R13
 	ANDQ 80(R9)(R12*8), R13
 	XORQ 336(R9)(R12*8), R13
 	CMPQ R13, R11
-	JEQ  last_other_co
+	JEQ  last_other_dc
 
-put_cn:
+put_db:
 	MOVQ R13, (CX)(R10*8)
 	MOVQ $0x00000001, R13
 	SHLQ $0x20, R13
 	ADDQ R13, DI
 
-last_other_co:
+last_other_dc:
 	TESTQ SI, SI
-	JNE   other_ck
+	JNE   other_cy
 
-others_done_cj:
+others_done_cx:
 	ADDQ  $0x20, DX
 	CMPQ  DX, 16(SP)
 	JGE   edge
@@ -3207,10 +4024,17 @@ partly_others:
 
 	// Make a class of the first page that is not of the class.
 foreign:
-	CMPB 42(SP), $0x00
+	CMPB 42(SP), $0x01
+	JLT  foreign_try
 	JNE  in_vain
-	CMPB 40(SP), $0x00
-	JEQ  mixed
+	CMPQ 440(AX), $0x00
+	JNE  in_vain
+
+foreign_try:
+	CMPB  40(SP), $0x00
+	JEQ   mixed
+	CMPL  BX, $-1
+	SETNE 46(SP)
 
 foreign_next:
 	TESTQ   BX, BX
@@ -3218,130 +4042,308 @@ foreign_next:
 	TZCNTQ  BX, SI
 	BTRQ    SI, BX
 	ADDQ    DX, SI
-	MOVQ    (CX)(SI*8), SI
-	TESTQ   SI, (AX)
+	MOVQ    (CX)(SI*8), R9
+	TESTQ   R9, (AX)
 	JEQ     foreign_next
-	MOVB    $0x01, 42(SP)
-	XORQ    BX, BX
-	MOVQ    SI, R9
-	MOVQ    BX, 344(AX)
-	TESTQ   SI, 8(AX)
-	JEQ     accept
-	MOVQ    $0x00000001, 344(AX)
-	MOVQ    SI, R9
-	ANDQ    48(AX), R9
-	XORQ    216(AX), R9
-	XORQ    BX, BX
-	TESTQ   SI, 24(AX)
-	CMOVQNE 64(AX), BX
-	XORQ    BX, R9
-	MOVQ    96(AX), R10
-	ANDNQ   R9, R10, R10
-	ORQ     104(AX), R10
-	MOVQ    80(AX), BX
-	ANDQ    SI, BX
-	CMPQ    BX, 88(AX)
-	CMOVQEQ R10, R9
+	MOVQ    R9, SI
+	XORQ    320(AX), SI
+	TESTQ   SI, 328(AX)
+	JEQ     foreign_next
+	INCB    42(SP)
+	MOVQ    440(AX), BX
+	MOVQ    R9, SI
+	XORQ    320(AX), SI
+	ANDQ    312(AX), SI
+	ANDNQ   SI, BX, SI
+	LEAQ    -1(SI), R10
+	ANDQ    SI, R10
+	JNE     classify_again
+	MOVQ    (AX), R10
+	ORQ     32(AX), R10
+	ANDNQ   SI, R10, SI
+	CMOVQNE SI, BX
+
+classify_again:
+	ANDNQ   R9, BX, R9
+	MOVQ    $0x00000000, 64(SP)
+	MOVQ    $0x00000008, 72(SP)
+	MOVQ    R9, SI
+	TESTQ   R9, 8(AX)
+	JEQ     evaluated_dg
+	MOVQ    R9, SI
+	ANDQ    48(AX), SI
+	XORQ    216(AX), SI
+	XORQ    R10, R10
+	TESTQ   R9, 24(AX)
+	CMOVQNE 64(AX), R10
+	XORQ    R10, SI
+	MOVQ    96(AX), R11
+	ANDNQ   SI, R11, R11
+	ORQ     104(AX), R11
+	MOVQ    80(AX), R10
+	ANDQ    R9, R10
+	CMPQ    R10, 88(AX)
+	CMOVQEQ R11, SI
 	CMPQ    248(AX), $0x00
-	JEQ     verdict
-	MOVQ    136(AX), BX
-	ANDQ    R9, BX
-	CMPQ    BX, 144(AX)
-	JNE     verdict
-	TESTQ   R9, 232(AX)
-	JEQ     verdict
+	JEQ     evaluated_dg
+	MOVQ    136(AX), R10
+	ANDQ    SI, R10
+	CMPQ    R10, 144(AX)
+	JNE     evaluated_dg
+	TESTQ   SI, 232(AX)
+	JEQ     evaluated_dg
 	CMPQ    248(AX), $0x02
-	JEQ     upgrade
+	JEQ     all_df
+	MOVQ    SI, R11
+	MOVQ    160(AX), R10
+	TESTQ   R11, R10
+	JEQ     upgraded_dh
+	ANDNQ   R11, R10, R11
+	ORQ     168(AX), R11
 
-	// If only the caller knows, there is no class.
-	MOVQ $0x00000008, BX
-	CMPQ 192(AX), $0x00
-	JEQ  accept
+upgraded_dh:
+	ORQ   176(AX), R11
+	XORQ  R10, R10
+	MOVQ  R11, R12
+	XORQ  R9, R12
+	SETNE R10
+	MOVQ  120(AX), R13
+	ANDQ  R9, R13
+	ORQ   112(AX), R13
+	TESTQ R12, R13
+	JEQ   quiet_di
+	TESTQ R9, 24(AX)
+	JEQ   quiet_di
+	ORQ   $0x02, R10
 
-	// It depends on the frames: work out both outcomes.
-	MOVQ  R9, R10
-	MOVQ  160(AX), BX
-	TESTQ R10, BX
-	JEQ   upgraded_cr
-	ANDNQ R10, BX, R10
-	ORQ   168(AX), R10
+quiet_di:
+	MOVQ R10, 72(SP)
+	XORQ SI, R11
+	MOVQ R11, 64(SP)
+	JMP  evaluated_dg
 
-upgraded_cr:
-	ORQ   176(AX), R10
-	MOVQ  R10, BX
-	XORQ  R9, BX
-	MOVQ  BX, 368(AX)
-	XORQ  BX, BX
-	MOVQ  R9, R11
-	XORQ  SI, R11
-	SETNE BL
+all_df:
+	MOVQ  160(AX), R10
+	TESTQ SI, R10
+	JEQ   upgraded_dj
+	ANDNQ SI, R10, SI
+	ORQ   168(AX), SI
+
+upgraded_dj:
+	ORQ 176(AX), SI
+
+evaluated_dg:
+	XORQ  R10, R10
+	MOVQ  SI, R11
+	XORQ  R9, R11
+	SETNE R10
 	MOVQ  120(AX), R12
-	ANDQ  SI, R12
+	ANDQ  R9, R12
 	ORQ   112(AX), R12
 	TESTQ R11, R12
-	JEQ   quiet_cs
-	TESTQ SI, 24(AX)
-	JEQ   quiet_cs
-	ORQ   $0x02, BX
+	JEQ   quiet_dk
+	TESTQ R9, 24(AX)
+	JEQ   quiet_dk
+	ORQ   $0x02, R10
 
-quiet_cs:
+quiet_dk:
+	MOVQ    R10, 56(SP)
+	XORQ    R9, SI
+	MOVQ    SI, 48(SP)
+	XORQ    BX, R9
+	MOVQ    $0x00000000, 96(SP)
+	MOVQ    $0x00000008, 104(SP)
+	MOVQ    R9, SI
+	TESTQ   R9, 8(AX)
+	JEQ     evaluated_dm
+	MOVQ    R9, SI
+	ANDQ    48(AX), SI
+	XORQ    216(AX), SI
+	XORQ    R10, R10
+	TESTQ   R9, 24(AX)
+	CMOVQNE 64(AX), R10
+	XORQ    R10, SI
+	MOVQ    96(AX), R11
+	ANDNQ   SI, R11, R11
+	ORQ     104(AX), R11
+	MOVQ    80(AX), R10
+	ANDQ    R9, R10
+	CMPQ    R10, 88(AX)
+	CMOVQEQ R11, SI
+	CMPQ    248(AX), $0x00
+	JEQ     evaluated_dm
+	MOVQ    136(AX), R10
+	ANDQ    SI, R10
+	CMPQ    R10, 144(AX)
+	JNE     evaluated_dm
+	TESTQ   SI, 232(AX)
+	JEQ     evaluated_dm
+	CMPQ    248(AX), $0x02
+	JEQ     all_dl
+	MOVQ    SI, R11
+	MOVQ    160(AX), R10
+	TESTQ   R11, R10
+	JEQ     upgraded_dn
+	ANDNQ   R11, R10, R11
+	ORQ     168(AX), R11
+
+upgraded_dn:
+	ORQ   176(AX), R11
+	XORQ  R10, R10
+	MOVQ  R11, R12
+	XORQ  R9, R12
+	SETNE R10
+	MOVQ  120(AX), R13
+	ANDQ  R9, R13
+	ORQ   112(AX), R13
+	TESTQ R12, R13
+	JEQ   quiet_do
+	TESTQ R9, 24(AX)
+	JEQ   quiet_do
+	ORQ   $0x02, R10
+
+quiet_do:
+	MOVQ R10, 104(SP)
+	XORQ SI, R11
+	MOVQ R11, 96(SP)
+	JMP  evaluated_dm
+
+all_dl:
+	MOVQ  160(AX), R10
+	TESTQ SI, R10
+	JEQ   upgraded_dp
+	ANDNQ SI, R10, SI
+	ORQ   168(AX), SI
+
+upgraded_dp:
+	ORQ 176(AX), SI
+
+evaluated_dm:
+	XORQ  R10, R10
+	MOVQ  SI, R11
+	XORQ  R9, R11
+	SETNE R10
+	MOVQ  120(AX), R12
+	ANDQ  R9, R12
+	ORQ   112(AX), R12
+	TESTQ R11, R12
+	JEQ   quiet_dq
+	TESTQ R9, 24(AX)
+	JEQ   quiet_dq
+	ORQ   $0x02, R10
+
+quiet_dq:
+	MOVQ R10, 88(SP)
+	XORQ R9, SI
+	MOVQ SI, 80(SP)
+	XORQ BX, R9
+	MOVQ 48(SP), R10
+	XORQ 80(SP), R10
+
+	// The bit free must be left as it is by the first form's change.
+	TESTQ BX, 48(SP)
+	JNE   unite_fails
+	MOVQ  72(SP), R11
+	ANDQ  104(SP), R11
+	TESTQ $0x00000008, R11
+	JEQ   unite_frames
+	MOVQ  56(SP), SI
+	MOVQ  SI, R11
+	ORQ   88(SP), SI
+	XORQ  88(SP), R11
+	JEQ   united
+
+	// Do both forms come together?
+	CMPB  46(SP), $0x00
+	JEQ   unite_fails
+	TESTQ $0x00000002, R11
+	JEQ   united
+	ORQ   $0x20, SI
+	MOVQ  56(SP), R11
+	SHRQ  $0x01, R11
+	ANDQ  $0x01, R11
+	NEGQ  R11
+	MOVQ  R11, 368(AX)
+	JMP   united
+
+	// It depends on the frames, and on the caller if he gave no bits.
+unite_frames:
+	CMPQ  192(AX), $0x00
+	JEQ   unite_fails
+	TESTQ R10, R10
+	JNE   unite_fails
+	MOVQ  56(SP), R11
+	MOVQ  R11, 392(AX)
+	CMPQ  R11, 88(SP)
+	JNE   unite_fails
+	MOVQ  104(SP), R11
+	MOVQ  R11, 400(AX)
+	MOVQ  72(SP), R12
+	MOVQ  96(SP), SI
+	MOVQ  SI, 384(AX)
 	MOVQ  BX, 376(AX)
+	TESTQ $0x00000008, R12
+	JNE   unite_need
+	CMPQ  R11, R12
+	JNE   unite_fails
+	MOVQ  64(SP), R11
+	MOVQ  R11, 384(AX)
+	MOVQ  $-1, 376(AX)
+	XORQ  SI, R11
+
+unite_up:
+	MOVQ R11, 504(AX)
+	MOVQ R11, 512(AX)
+	MOVQ R11, 520(AX)
+	MOVQ R11, 528(AX)
+	MOVQ $0x00000004, SI
+	JMP  united
+
+unite_need:
+	TESTQ $0x00000008, R11
+	JNE   unite_fails
+	XORQ  R11, R11
+	JMP   unite_up
+
+unite_fails:
+	MOVQ  $0x00000008, SI
+	XORQ  R10, R10
+	TESTQ BX, BX
+	JEQ   united
 	XORQ  BX, BX
-	XORQ  SI, R10
-	SETNE BL
-	MOVQ  120(AX), R11
-	ANDQ  SI, R11
-	ORQ   112(AX), R11
-	TESTQ R10, R11
-	JEQ   quiet_ct
-	TESTQ SI, 24(AX)
-	JEQ   quiet_ct
-	ORQ   $0x02, BX
+	JMP   classify_again
 
-quiet_ct:
-	MOVQ BX, 384(AX)
-	MOVQ $0x00000004, BX
-	JMP  accept
-
-upgrade:
-	MOVQ  160(AX), BX
-	TESTQ R9, BX
-	JEQ   upgraded_cu
-	ANDNQ R9, BX, R9
-	ORQ   168(AX), R9
-
-upgraded_cu:
-	ORQ 176(AX), R9
-
-verdict:
-	XORQ  BX, BX
-	MOVQ  R9, R10
-	XORQ  SI, R10
-	SETNE BL
-	MOVQ  120(AX), R11
-	ANDQ  SI, R11
-	ORQ   112(AX), R11
-	TESTQ R10, R11
-	JEQ   quiet_cv
-	TESTQ SI, 24(AX)
-	JEQ   quiet_cv
-	ORQ   $0x02, BX
-
-quiet_cv:
-accept:
-	MOVQ         BX, 336(AX)
-	MOVQ         SI, 320(AX)
-	MOVQ         SI, BX
-	XORQ         R9, BX
-	MOVQ         BX, 360(AX)
-	MOVQ         312(AX), BX
-	ANDNQ        SI, BX, SI
-	XORQ         SI, R9
-	MOVQ         R9, 328(AX)
-	VPBROADCASTQ 312(AX), Y1
+united:
+	MOVQ         SI, 344(AX)
+	MOVQ         R10, 472(AX)
+	MOVQ         R10, 480(AX)
+	MOVQ         R10, 488(AX)
+	MOVQ         R10, 496(AX)
+	MOVQ         R9, 320(AX)
+	MOVQ         BX, 440(AX)
+	MOVQ         BX, 448(AX)
+	MOVQ         BX, 456(AX)
+	MOVQ         BX, 464(AX)
+	MOVQ         312(AX), SI
+	ANDNQ        SI, BX, BX
+	MOVQ         BX, 328(AX)
+	ANDNQ        R9, BX, SI
+	XORQ         R9, SI
+	XORQ         48(SP), SI
+	MOVQ         SI, 336(AX)
+	MOVQ         48(SP), SI
+	MOVQ         SI, 408(AX)
+	MOVQ         SI, 416(AX)
+	MOVQ         SI, 424(AX)
+	MOVQ         SI, 432(AX)
+	TESTQ        R9, 8(AX)
+	SETNE        SI
+	ANDQ         $0x01, SI
+	MOVQ         SI, 352(AX)
+	VPBROADCASTQ 328(AX), Y1
 	VPBROADCASTQ 320(AX), Y0
-	VPBROADCASTQ 328(AX), Y2
-	TESTQ        $0x00000008, 336(AX)
+	VPBROADCASTQ 336(AX), Y2
+	TESTQ        $0x00000008, 344(AX)
 	JEQ          group_again
 
 in_vain:
@@ -3350,9 +4352,9 @@ in_vain:
 
 frames:
 	MOVQ  (CX)(DX*8), BX
-	MOVQ  312(AX), SI
+	MOVQ  328(AX), SI
 	ANDNQ BX, SI, BX
-	XORQ  328(AX), BX
+	XORQ  336(AX), BX
 	ANDQ  32(AX), BX
 	MOVQ  40(AX), SI
 	SHRXQ SI, BX, BX
@@ -3443,107 +4445,275 @@ frames:
 	ORQ     R9, SI
 
 frames_change:
-	ADDQ         $0x20, DI
-	MOVQ         376(AX), BX
+	ADDQ      $0x20, DI
+	CMPQ      376(AX), $-1
+	JEQ       frames_all
+	XORQ      R9, R9
+	VMOVDQU   224(CX)(DX*8), Y0
+	VPAND     440(AX), Y0, Y0
+	VPCMPEQQ  440(AX), Y0, Y0
+	VMOVMSKPD Y0, BX
+	SHLL      $0x04, R9
+	ORL       BX, R9
+	VMOVDQU   192(CX)(DX*8), Y0
+	VPAND     440(AX), Y0, Y0
+	VPCMPEQQ  440(AX), Y0, Y0
+	VMOVMSKPD Y0, BX
+	SHLL      $0x04, R9
+	ORL       BX, R9
+	VMOVDQU   160(CX)(DX*8), Y0
+	VPAND     440(AX), Y0, Y0
+	VPCMPEQQ  440(AX), Y0, Y0
+	VMOVMSKPD Y0, BX
+	SHLL      $0x04, R9
+	ORL       BX, R9
+	VMOVDQU   128(CX)(DX*8), Y0
+	VPAND     440(AX), Y0, Y0
+	VPCMPEQQ  440(AX), Y0, Y0
+	VMOVMSKPD Y0, BX
+	SHLL      $0x04, R9
+	ORL       BX, R9
+	VMOVDQU   96(CX)(DX*8), Y0
+	VPAND     440(AX), Y0, Y0
+	VPCMPEQQ  440(AX), Y0, Y0
+	VMOVMSKPD Y0, BX
+	SHLL      $0x04, R9
+	ORL       BX, R9
+	VMOVDQU   64(CX)(DX*8), Y0
+	VPAND     440(AX), Y0, Y0
+	VPCMPEQQ  440(AX), Y0, Y0
+	VMOVMSKPD Y0, BX
+	SHLL      $0x04, R9
+	ORL       BX, R9
+	VMOVDQU   32(CX)(DX*8), Y0
+	VPAND     440(AX), Y0, Y0
+	VPCMPEQQ  440(AX), Y0, Y0
+	VMOVMSKPD Y0, BX
+	SHLL      $0x04, R9
+	ORL       BX, R9
+	VMOVDQU   (CX)(DX*8), Y0
+	VPAND     440(AX), Y0, Y0
+	VPCMPEQQ  440(AX), Y0, Y0
+	VMOVMSKPD Y0, BX
+	SHLL      $0x04, R9
+	ORL       BX, R9
+	ANDQ      R9, SI
+
+frames_all:
+	MOVQ         392(AX), BX
 	ANDQ         $0x01, BX
 	NEGQ         BX
-	MOVQ         384(AX), R9
+	MOVQ         400(AX), R9
 	ANDQ         $0x01, R9
 	NEGQ         R9
 	ANDQ         SI, R9
 	ANDNQ        BX, SI, BX
 	ORL          BX, R9
 	JEQ          frames_next
-	VPBROADCASTQ 368(AX), Y0
+	CMPQ         504(AX), $0x00
+	JNE          frames_forms
+	VPBROADCASTQ 384(AX), Y0
+	VMOVQ        SI, X3
+	VPBROADCASTQ X3, Y4
 	VPMOVZXBQ    lanes<>+0(SB), Y3
-	VMOVQ        SI, X4
-	VPBROADCASTQ X4, Y4
-	VPANDN       (CX)(DX*8), Y1, Y5
-	VPXOR        Y2, Y5, Y5
 	VPAND        Y3, Y4, Y6
 	VPCMPEQQ     Y3, Y6, Y6
 	VPAND        Y0, Y6, Y6
+	VPANDN       (CX)(DX*8), Y1, Y5
+	VPXOR        Y2, Y5, Y5
 	VPXOR        Y6, Y5, Y5
 	VMOVDQU      Y5, (CX)(DX*8)
 	VPSLLQ       $0x04, Y3, Y3
-	VPANDN       32(CX)(DX*8), Y1, Y5
-	VPXOR        Y2, Y5, Y5
 	VPAND        Y3, Y4, Y6
 	VPCMPEQQ     Y3, Y6, Y6
 	VPAND        Y0, Y6, Y6
+	VPANDN       32(CX)(DX*8), Y1, Y5
+	VPXOR        Y2, Y5, Y5
 	VPXOR        Y6, Y5, Y5
 	VMOVDQU      Y5, 32(CX)(DX*8)
 	VPSLLQ       $0x04, Y3, Y3
-	VPANDN       64(CX)(DX*8), Y1, Y5
-	VPXOR        Y2, Y5, Y5
 	VPAND        Y3, Y4, Y6
 	VPCMPEQQ     Y3, Y6, Y6
 	VPAND        Y0, Y6, Y6
+	VPANDN       64(CX)(DX*8), Y1, Y5
+	VPXOR        Y2, Y5, Y5
 	VPXOR        Y6, Y5, Y5
 	VMOVDQU      Y5, 64(CX)(DX*8)
 	VPSLLQ       $0x04, Y3, Y3
-	VPANDN       96(CX)(DX*8), Y1, Y5
-	VPXOR        Y2, Y5, Y5
 	VPAND        Y3, Y4, Y6
 	VPCMPEQQ     Y3, Y6, Y6
 	VPAND        Y0, Y6, Y6
+	VPANDN       96(CX)(DX*8), Y1, Y5
+	VPXOR        Y2, Y5, Y5
 	VPXOR        Y6, Y5, Y5
 	VMOVDQU      Y5, 96(CX)(DX*8)
 	VPSLLQ       $0x04, Y3, Y3
-	VPANDN       128(CX)(DX*8), Y1, Y5
-	VPXOR        Y2, Y5, Y5
 	VPAND        Y3, Y4, Y6
 	VPCMPEQQ     Y3, Y6, Y6
 	VPAND        Y0, Y6, Y6
+	VPANDN       128(CX)(DX*8), Y1, Y5
+	VPXOR        Y2, Y5, Y5
 	VPXOR        Y6, Y5, Y5
 	VMOVDQU      Y5, 128(CX)(DX*8)
 	VPSLLQ       $0x04, Y3, Y3
-	VPANDN       160(CX)(DX*8), Y1, Y5
-	VPXOR        Y2, Y5, Y5
 	VPAND        Y3, Y4, Y6
 	VPCMPEQQ     Y3, Y6, Y6
 	VPAND        Y0, Y6, Y6
+	VPANDN       160(CX)(DX*8), Y1, Y5
+	VPXOR        Y2, Y5, Y5
 	VPXOR        Y6, Y5, Y5
 	VMOVDQU      Y5, 160(CX)(DX*8)
 	VPSLLQ       $0x04, Y3, Y3
-	VPANDN       192(CX)(DX*8), Y1, Y5
-	VPXOR        Y2, Y5, Y5
 	VPAND        Y3, Y4, Y6
 	VPCMPEQQ     Y3, Y6, Y6
 	VPAND        Y0, Y6, Y6
+	VPANDN       192(CX)(DX*8), Y1, Y5
+	VPXOR        Y2, Y5, Y5
 	VPXOR        Y6, Y5, Y5
 	VMOVDQU      Y5, 192(CX)(DX*8)
 	VPSLLQ       $0x04, Y3, Y3
-	VPANDN       224(CX)(DX*8), Y1, Y1
-	VPXOR        Y2, Y1, Y1
-	VPAND        Y3, Y4, Y2
-	VPCMPEQQ     Y3, Y2, Y2
-	VPAND        Y0, Y2, Y2
-	VPXOR        Y2, Y1, Y1
-	VMOVDQU      Y1, 224(CX)(DX*8)
-	MOVQ         376(AX), BX
-	SHRQ         $0x01, BX
-	ANDQ         $0x01, BX
-	NEGQ         BX
-	MOVQ         384(AX), R9
-	SHRQ         $0x01, R9
-	ANDQ         $0x01, R9
-	NEGQ         R9
-	ANDQ         SI, R9
-	ANDNQ        BX, SI, BX
-	ORL          BX, R9
-	TESTQ        R9, R9
-	JEQ          no_flush_cw
-	TZCNTQ       R9, BX
-	ADDQ         DX, BX
-	CMPQ         BX, R8
-	CMOVQLT      BX, R8
-	LZCNTQ       R9, BX
-	XORQ         $0x3f, BX
-	ADDQ         DX, BX
-	MOVQ         BX, (SP)
+	VPAND        Y3, Y4, Y4
+	VPCMPEQQ     Y3, Y4, Y4
+	VPAND        Y0, Y4, Y4
+	VPANDN       224(CX)(DX*8), Y1, Y0
+	VPXOR        Y2, Y0, Y0
+	VPXOR        Y4, Y0, Y0
+	VMOVDQU      Y0, 224(CX)(DX*8)
+	JMP          frames_stored
 
-no_flush_cw:
+frames_forms:
+	VPBROADCASTQ 384(AX), Y0
+	VMOVQ        SI, X3
+	VPBROADCASTQ X3, Y4
+	VPMOVZXBQ    lanes<>+0(SB), Y3
+	VPAND        Y3, Y4, Y6
+	VPCMPEQQ     Y3, Y6, Y6
+	VMOVDQU      (CX)(DX*8), Y5
+	VPAND        440(AX), Y5, Y5
+	VPCMPEQQ     440(AX), Y5, Y5
+	VPAND        504(AX), Y5, Y5
+	VPXOR        Y0, Y5, Y5
+	VPAND        Y5, Y6, Y6
+	VPANDN       (CX)(DX*8), Y1, Y5
+	VPXOR        Y2, Y5, Y5
+	VPXOR        Y6, Y5, Y5
+	VMOVDQU      Y5, (CX)(DX*8)
+	VPSLLQ       $0x04, Y3, Y3
+	VPAND        Y3, Y4, Y6
+	VPCMPEQQ     Y3, Y6, Y6
+	VMOVDQU      32(CX)(DX*8), Y5
+	VPAND        440(AX), Y5, Y5
+	VPCMPEQQ     440(AX), Y5, Y5
+	VPAND        504(AX), Y5, Y5
+	VPXOR        Y0, Y5, Y5
+	VPAND        Y5, Y6, Y6
+	VPANDN       32(CX)(DX*8), Y1, Y5
+	VPXOR        Y2, Y5, Y5
+	VPXOR        Y6, Y5, Y5
+	VMOVDQU      Y5, 32(CX)(DX*8)
+	VPSLLQ       $0x04, Y3, Y3
+	VPAND        Y3, Y4, Y6
+	VPCMPEQQ     Y3, Y6, Y6
+	VMOVDQU      64(CX)(DX*8), Y5
+	VPAND        440(AX), Y5, Y5
+	VPCMPEQQ     440(AX), Y5, Y5
+	VPAND        504(AX), Y5, Y5
+	VPXOR        Y0, Y5, Y5
+	VPAND        Y5, Y6, Y6
+	VPANDN       64(CX)(DX*8), Y1, Y5
+	VPXOR        Y2, Y5, Y5
+	VPXOR        Y6, Y5, Y5
+	VMOVDQU      Y5, 64(CX)(DX*8)
+	VPSLLQ       $0x04, Y3, Y3
+	VPAND        Y3, Y4, Y6
+	VPCMPEQQ     Y3, Y6, Y6
+	VMOVDQU      96(CX)(DX*8), Y5
+	VPAND        440(AX), Y5, Y5
+	VPCMPEQQ     440(AX), Y5, Y5
+	VPAND        504(AX), Y5, Y5
+	VPXOR        Y0, Y5, Y5
+	VPAND        Y5, Y6, Y6
+	VPANDN       96(CX)(DX*8), Y1, Y5
+	VPXOR        Y2, Y5, Y5
+	VPXOR        Y6, Y5, Y5
+	VMOVDQU      Y5, 96(CX)(DX*8)
+	VPSLLQ       $0x04, Y3, Y3
+	VPAND        Y3, Y4, Y6
+	VPCMPEQQ     Y3, Y6, Y6
+	VMOVDQU      128(CX)(DX*8), Y5
+	VPAND        440(AX), Y5, Y5
+	VPCMPEQQ     440(AX), Y5, Y5
+	VPAND        504(AX), Y5, Y5
+	VPXOR        Y0, Y5, Y5
+	VPAND        Y5, Y6, Y6
+	VPANDN       128(CX)(DX*8), Y1, Y5
+	VPXOR        Y2, Y5, Y5
+	VPXOR        Y6, Y5, Y5
+	VMOVDQU      Y5, 128(CX)(DX*8)
+	VPSLLQ       $0x04, Y3, Y3
+	VPAND        Y3, Y4, Y6
+	VPCMPEQQ     Y3, Y6, Y6
+	VMOVDQU      160(CX)(DX*8), Y5
+	VPAND        440(AX), Y5, Y5
+	VPCMPEQQ     440(AX), Y5, Y5
+	VPAND        504(AX), Y5, Y5
+	VPXOR        Y0, Y5, Y5
+	VPAND        Y5, Y6, Y6
+	VPANDN       160(CX)(DX*8), Y1, Y5
+	VPXOR        Y2, Y5, Y5
+	VPXOR        Y6, Y5, Y5
+	VMOVDQU      Y5, 160(CX)(DX*8)
+	VPSLLQ       $0x04, Y3, Y3
+	VPAND        Y3, Y4, Y6
+	VPCMPEQQ     Y3, Y6, Y6
+	VMOVDQU      192(CX)(DX*8), Y5
+	VPAND        440(AX), Y5, Y5
+	VPCMPEQQ     440(AX), Y5, Y5
+	VPAND        504(AX), Y5, Y5
+	VPXOR        Y0, Y5, Y5
+	VPAND        Y5, Y6, Y6
+	VPANDN       192(CX)(DX*8), Y1, Y5
+	VPXOR        Y2, Y5, Y5
+	VPXOR        Y6, Y5, Y5
+	VMOVDQU      Y5, 192(CX)(DX*8)
+	VPSLLQ       $0x04, Y3, Y3
+	VPAND        Y3, Y4, Y4
+	VPCMPEQQ     Y3, Y4, Y4
+	VMOVDQU      224(CX)(DX*8), Y3
+	VPAND        440(AX), Y3, Y3
+	VPCMPEQQ     440(AX), Y3, Y3
+	VPAND        504(AX), Y3, Y3
+	VPXOR        Y0, Y3, Y3
+	VPAND        Y3, Y4, Y4
+	VPANDN       224(CX)(DX*8), Y1, Y0
+	VPXOR        Y2, Y0, Y0
+	VPXOR        Y4, Y0, Y0
+	VMOVDQU      Y0, 224(CX)(DX*8)
+
+frames_stored:
+	MOVQ    392(AX), BX
+	SHRQ    $0x01, BX
+	ANDQ    $0x01, BX
+	NEGQ    BX
+	MOVQ    400(AX), R9
+	SHRQ    $0x01, R9
+	ANDQ    $0x01, R9
+	NEGQ    R9
+	ANDQ    SI, R9
+	ANDNQ   BX, SI, BX
+	ORL     BX, R9
+	TESTQ   R9, R9
+	JEQ     no_flush_dr
+	TZCNTQ  R9, BX
+	ADDQ    DX, BX
+	CMPQ    BX, R8
+	CMOVQLT BX, R8
+	LZCNTQ  R9, BX
+	XORQ    $0x3f, BX
+	ADDQ    DX, BX
+	MOVQ    BX, (SP)
+
+no_flush_dr:
 frames_next:
 	ADDQ $0x20, DX
 	JMP  dispatch
@@ -3556,9 +4726,9 @@ frames_random:
 frames_bit:
 	LEAQ  (DX)(R11*1), BX
 	MOVQ  -8(CX)(BX*8), BX
-	MOVQ  312(AX), R9
+	MOVQ  328(AX), R9
 	ANDNQ BX, R9, BX
-	XORQ  328(AX), BX
+	XORQ  336(AX), BX
 	ANDQ  32(AX), BX
 	MOVQ  40(AX), R9
 	SHRXQ R9, BX, BX
@@ -3573,9 +4743,9 @@ frames_bit:
 	ADCQ  SI, SI
 	LEAQ  (DX)(R11*1), BX
 	MOVQ  -16(CX)(BX*8), BX
-	MOVQ  312(AX), R9
+	MOVQ  328(AX), R9
 	ANDNQ BX, R9, BX
-	XORQ  328(AX), BX
+	XORQ  336(AX), BX
 	ANDQ  32(AX), BX
 	MOVQ  40(AX), R9
 	SHRXQ R9, BX, BX
@@ -3590,9 +4760,9 @@ frames_bit:
 	ADCQ  SI, SI
 	LEAQ  (DX)(R11*1), BX
 	MOVQ  -24(CX)(BX*8), BX
-	MOVQ  312(AX), R9
+	MOVQ  328(AX), R9
 	ANDNQ BX, R9, BX
-	XORQ  328(AX), BX
+	XORQ  336(AX), BX
 	ANDQ  32(AX), BX
 	MOVQ  40(AX), R9
 	SHRXQ R9, BX, BX
@@ -3607,9 +4777,9 @@ frames_bit:
 	ADCQ  SI, SI
 	LEAQ  (DX)(R11*1), BX
 	MOVQ  -32(CX)(BX*8), BX
-	MOVQ  312(AX), R9
+	MOVQ  328(AX), R9
 	ANDNQ BX, R9, BX
-	XORQ  328(AX), BX
+	XORQ  336(AX), BX
 	ANDQ  32(AX), BX
 	MOVQ  40(AX), R9
 	SHRXQ R9, BX, BX
@@ -3636,13 +4806,13 @@ mixed:
 mixed_group:
 	MOVQ       next+32(FP), BX
 	TESTQ      BX, BX
-	JEQ        no_next_cx
+	JEQ        no_next_ds
 	PREFETCHT1 (BX)(DX*8)
 	PREFETCHT1 64(BX)(DX*8)
 	PREFETCHT1 128(BX)(DX*8)
 	PREFETCHT1 192(BX)(DX*8)
 
-no_next_cx:
+no_next_ds:
 	MOVQ DX, BX
 	LEAQ 32(DX), SI
 	MOVQ SI, 24(SP)
@@ -3654,7 +4824,7 @@ mixed_line:
 	VMOVDQU 32(CX)(BX*8), Y1
 	XORQ    R10, R10
 	CMPQ    184(AX), $0x00
-	JEQ     no_others_db
+	JEQ     no_others_dw
 	MOVQ    184(AX), R10
 
 	// Which entries that are no pages have a type that can change?
@@ -3690,7 +4860,7 @@ mixed_line:
 	SHLL         $0x04, R11
 	ORL          R11, R10
 	CMPQ         240(AX), $0x00
-	JEQ          no_install_dc
+	JEQ          no_install_dx
 	XORQ         R11, R11
 	VMOVMSKPD    Y5, R11
 	VMOVMSKPD    Y6, R12
@@ -3698,8 +4868,8 @@ mixed_line:
 	ORL          R12, R11
 	ORQ          R11, R10
 
-no_install_dc:
-no_others_db:
+no_install_dx:
+no_others_dw:
 	MOVQ R10, 32(SP)
 
 	// Skip what is no page to be changed.
@@ -3755,16 +4925,16 @@ no_others_db:
 	VPAND        Y12, Y10, Y11
 	VPOR         Y11, Y3, Y3
 	CMPQ         248(AX), $0x00
-	JNE          upgrade_cy
+	JNE          upgrade_dt
 
-merge_cz:
+merge_du:
 	VPBLENDVB Y4, Y0, Y2, Y2
 	VPXOR     Y2, Y0, Y4
 	VPBLENDVB Y5, Y1, Y3, Y3
 	VPXOR     Y3, Y1, Y5
 	VPOR      Y4, Y5, Y9
 	VPTEST    Y9, Y9
-	JEQ       stored_da
+	JEQ       stored_dv
 	VMOVDQU   Y2, (CX)(BX*8)
 	VMOVDQU   Y3, 32(CX)(BX*8)
 
@@ -3789,15 +4959,15 @@ merge_cz:
 	ORL          R11, R10
 	ORQ          R10, SI
 
-stored_da:
+stored_dv:
 	TESTQ R9, R9
-	JEQ   no_candidates_dd
+	JEQ   no_candidates_dy
 
-candidate_de:
+candidate_dz:
 	TZCNTQ  R9, R10
 	BTRQ    R10, R9
 	CMPQ    192(AX), $0x00
-	JEQ     ask_df
+	JEQ     ask_ea
 	ADDQ    BX, R10
 	MOVQ    (CX)(R10*8), R11
 	SUBQ    BX, R10
@@ -3821,25 +4991,25 @@ candidate_de:
 	SHRXQ   R13, R14, R14
 	SUBQ    200(AX), R14
 	CMPQ    R14, 208(AX)
-	JAE     ask_df
+	JAE     ask_ea
 	MOVQ    R14, R15
 	SHRQ    $0x06, R15
 	MOVQ    192(AX), R13
 	MOVQ    (R13)(R15*8), R15
 	BTQ     R14, R15
-	JCC     write_dg
+	JCC     write_eb
 	MOVQ    160(AX), R13
 	TESTQ   R12, R13
-	JEQ     upgraded_dj
+	JEQ     upgraded_ee
 	ANDNQ   R12, R13, R12
 	ORQ     168(AX), R12
 
-upgraded_dj:
+upgraded_ee:
 	ORQ 176(AX), R12
 
-write_dg:
+write_eb:
 	CMPQ  R12, R11
-	JEQ   same_candidate_dh
+	JEQ   same_candidate_ec
 	ADDQ  BX, R10
 	MOVQ  R12, (CX)(R10*8)
 	SUBQ  BX, R10
@@ -3850,22 +5020,22 @@ write_dg:
 	ANDQ  R11, R14
 	ORQ   112(AX), R14
 	TESTQ R12, R14
-	JEQ   quiet_dk
+	JEQ   quiet_ef
 	TESTQ R11, 24(AX)
-	JEQ   quiet_dk
+	JEQ   quiet_ef
 	ORQ   $0x02, R13
 
-quiet_dk:
+quiet_ef:
 	SHRQ  $0x01, R13
 	SHLXQ R10, R13, R13
 	ORQ   R13, SI
-	JMP   same_candidate_dh
+	JMP   same_candidate_ec
 
-ask_df:
+ask_ea:
 	MOVQ  $0x00000001, R11
 	SHLXQ R10, R11, R11
 	TESTL R11, R11
-	JEQ   nothing_to_ask_dl
+	JEQ   nothing_to_ask_eg
 	MOVQ  r+48(FP), R12
 	MOVQ  $0x00000001, 96(R12)
 	MOVQ  BX, R10
@@ -3874,14 +5044,14 @@ ask_df:
 	// The last lines or nothing into what lies behind the bitmap.
 	ORL R11, (R12)(R10*1)
 
-nothing_to_ask_dl:
-same_candidate_dh:
+nothing_to_ask_eg:
+same_candidate_ec:
 	TESTQ R9, R9
-	JNE   candidate_de
+	JNE   candidate_dz
 
-no_candidates_dd:
+no_candidates_dy:
 	TESTQ   SI, SI
-	JEQ     no_flush_dm
+	JEQ     no_flush_eh
 	TZCNTQ  SI, R9
 	ADDQ    BX, R9
 	CMPQ    R9, R8
@@ -3891,33 +5061,33 @@ no_candidates_dd:
 	ADDQ    BX, R9
 	MOVQ    R9, (SP)
 
-no_flush_dm:
+no_flush_eh:
 	MOVQ  32(SP), SI
 	TESTQ SI, SI
-	JEQ   others_done_dn
+	JEQ   others_done_ei
 	MOVQ  184(AX), R9
 
-other_do:
+other_ej:
 	TZCNTQ SI, R10
 	BTRQ   R10, SI
 	ADDQ   BX, R10
 	MOVQ   (CX)(R10*8), R11
 	TESTQ  R11, 224(AX)
-	JNE    full_dp
+	JNE    full_ek
 	MOVQ   240(AX), R13
-	JMP    put_dr
+	JMP    put_em
 
-full_dp:
+full_ek:
 	MOVQ  48(R9), R13
 	SHRXQ R13, R11, R12
 	MOVQ  8(R9), R13
 	BTQ   R12, R13
-	JCC   not_asked_dt
+	JCC   not_asked_eo
 	SUBQ  BX, R10
 	MOVQ  $0x00000001, R13
 	SHLXQ R10, R13, R13
 	TESTL R13, R13
-	JEQ   nothing_to_ask_du
+	JEQ   nothing_to_ask_ep
 	MOVQ  r+48(FP), R11
 	MOVQ  $0x00000001, 96(R11)
 	MOVQ  BX, R10
@@ -3926,41 +5096,41 @@ full_dp:
 	// The last lines or nothing into what lies behind the bitmap.
 	ORL R13, (R11)(R10*1)
 
-nothing_to_ask_du:
-	JMP last_other_ds
+nothing_to_ask_ep:
+	JMP last_other_en
 
-not_asked_dt:
+not_asked_eo:
 	MOVQ 16(R9), R13
 	BTQ  R12, R13
-	JCC  keep_dq
+	JCC  keep_el
 	MOVQ 56(R9), R13
 	ANDQ R11, R13
 	CMPQ R13, 64(R9)
-	JNE  keep_dq
+	JNE  keep_el
 	XORQ R13, R13
-	JMP  put_dr
+	JMP  put_em
 
-keep_dq:
+keep_el:
 	MOVQ R11, R13
 	ANDQ 80(R9)(R12*8), R13
 	XORQ 336(R9)(R12*8), R13
 	CMPQ R13, R11
-	JEQ  last_other_ds
+	JEQ  last_other_en
 
-put_dr:
+put_em:
 	MOVQ R13, (CX)(R10*8)
 	MOVQ $0x00000001, R13
 	SHLQ $0x20, R13
 	ADDQ R13, DI
 
-last_other_ds:
+last_other_en:
 	TESTQ SI, SI
-	JNE   other_do
+	JNE   other_ej
 
-others_done_dn:
-	JMP line_done_dv
+others_done_ei:
+	JMP line_done_eq
 
-upgrade_cy:
+upgrade_dt:
 	VPBROADCASTQ 136(AX), Y9
 	VPAND        Y9, Y2, Y10
 	VPAND        Y9, Y3, Y11
@@ -3977,7 +5147,7 @@ upgrade_cy:
 	VPANDN       Y11, Y9, Y11
 	VPANDN       Y11, Y5, Y11
 	CMPQ         248(AX), $0x02
-	JEQ          all_dw
+	JEQ          all_er
 	VPOR         Y10, Y4, Y4
 	VPOR         Y11, Y5, Y5
 	XORQ         R9, R9
@@ -3985,9 +5155,9 @@ upgrade_cy:
 	VMOVMSKPD    Y11, R10
 	SHLL         $0x04, R10
 	ORL          R10, R9
-	JMP          merge_cz
+	JMP          merge_du
 
-all_dw:
+all_er:
 	VPBROADCASTQ 160(AX), Y12
 	VPAND        Y12, Y2, Y9
 	VPCMPEQQ     Y8, Y9, Y9
@@ -4010,9 +5180,9 @@ all_dw:
 	VPOR         Y9, Y2, Y2
 	VPAND        Y12, Y11, Y9
 	VPOR         Y9, Y3, Y3
-	JMP          merge_cz
+	JMP          merge_du
 
-line_done_dv:
+line_done_eq:
 	ADDQ $0x08, BX
 	CMPQ BX, 24(SP)
 	JLT  mixed_line
@@ -4065,7 +5235,7 @@ edge_line:
 	VMOVDQU 32(CX)(SI*8), Y1
 	XORQ    R11, R11
 	CMPQ    184(AX), $0x00
-	JEQ     no_others_ea
+	JEQ     no_others_ev
 	MOVQ    184(AX), R11
 
 	// Which entries that are no pages have a type that can change?
@@ -4101,7 +5271,7 @@ edge_line:
 	SHLL         $0x04, R12
 	ORL          R12, R11
 	CMPQ         240(AX), $0x00
-	JEQ          no_install_eb
+	JEQ          no_install_ew
 	XORQ         R12, R12
 	VMOVMSKPD    Y5, R12
 	VMOVMSKPD    Y6, R13
@@ -4109,11 +5279,11 @@ edge_line:
 	ORL          R13, R12
 	ORQ          R12, R11
 
-no_install_eb:
+no_install_ew:
 	MOVQ BX, R12
 	ANDQ R12, R11
 
-no_others_ea:
+no_others_ev:
 	MOVQ R11, 32(SP)
 
 	// Skip what is no page to be changed.
@@ -4183,16 +5353,16 @@ no_others_ea:
 	VPAND        Y12, Y10, Y11
 	VPOR         Y11, Y3, Y3
 	CMPQ         248(AX), $0x00
-	JNE          upgrade_dx
+	JNE          upgrade_es
 
-merge_dy:
+merge_et:
 	VPBLENDVB Y4, Y0, Y2, Y2
 	VPXOR     Y2, Y0, Y4
 	VPBLENDVB Y5, Y1, Y3, Y3
 	VPXOR     Y3, Y1, Y5
 	VPOR      Y4, Y5, Y9
 	VPTEST    Y9, Y9
-	JEQ       stored_dz
+	JEQ       stored_eu
 	VMOVDQU   Y2, (CX)(SI*8)
 	VMOVDQU   Y3, 32(CX)(SI*8)
 
@@ -4217,15 +5387,15 @@ merge_dy:
 	ORL          R12, R11
 	ORQ          R11, R9
 
-stored_dz:
+stored_eu:
 	TESTQ R10, R10
-	JEQ   no_candidates_ec
+	JEQ   no_candidates_ex
 
-candidate_ed:
+candidate_ey:
 	TZCNTQ  R10, R11
 	BTRQ    R11, R10
 	CMPQ    192(AX), $0x00
-	JEQ     ask_ee
+	JEQ     ask_ez
 	ADDQ    SI, R11
 	MOVQ    (CX)(R11*8), R12
 	SUBQ    SI, R11
@@ -4249,25 +5419,25 @@ candidate_ed:
 	SHRXQ   R14, R15, R15
 	SUBQ    200(AX), R15
 	CMPQ    R15, 208(AX)
-	JAE     ask_ee
+	JAE     ask_ez
 	MOVQ    R15, BP
 	SHRQ    $0x06, BP
 	MOVQ    192(AX), R14
 	MOVQ    (R14)(BP*8), BP
 	BTQ     R15, BP
-	JCC     write_ef
+	JCC     write_fa
 	MOVQ    160(AX), R14
 	TESTQ   R13, R14
-	JEQ     upgraded_ei
+	JEQ     upgraded_fd
 	ANDNQ   R13, R14, R13
 	ORQ     168(AX), R13
 
-upgraded_ei:
+upgraded_fd:
 	ORQ 176(AX), R13
 
-write_ef:
+write_fa:
 	CMPQ  R13, R12
-	JEQ   same_candidate_eg
+	JEQ   same_candidate_fb
 	ADDQ  SI, R11
 	MOVQ  R13, (CX)(R11*8)
 	SUBQ  SI, R11
@@ -4278,22 +5448,22 @@ write_ef:
 	ANDQ  R12, R15
 	ORQ   112(AX), R15
 	TESTQ R13, R15
-	JEQ   quiet_ej
+	JEQ   quiet_fe
 	TESTQ R12, 24(AX)
-	JEQ   quiet_ej
+	JEQ   quiet_fe
 	ORQ   $0x02, R14
 
-quiet_ej:
+quiet_fe:
 	SHRQ  $0x01, R14
 	SHLXQ R11, R14, R14
 	ORQ   R14, R9
-	JMP   same_candidate_eg
+	JMP   same_candidate_fb
 
-ask_ee:
+ask_ez:
 	MOVQ  $0x00000001, R12
 	SHLXQ R11, R12, R12
 	TESTL R12, R12
-	JEQ   nothing_to_ask_ek
+	JEQ   nothing_to_ask_ff
 	MOVQ  r+48(FP), R13
 	MOVQ  $0x00000001, 96(R13)
 	MOVQ  SI, R11
@@ -4302,14 +5472,14 @@ ask_ee:
 	// The last lines or nothing into what lies behind the bitmap.
 	ORL R12, (R13)(R11*1)
 
-nothing_to_ask_ek:
-same_candidate_eg:
+nothing_to_ask_ff:
+same_candidate_fb:
 	TESTQ R10, R10
-	JNE   candidate_ed
+	JNE   candidate_ey
 
-no_candidates_ec:
+no_candidates_ex:
 	TESTQ   R9, R9
-	JEQ     no_flush_el
+	JEQ     no_flush_fg
 	TZCNTQ  R9, R10
 	ADDQ    SI, R10
 	CMPQ    R10, R8
@@ -4319,33 +5489,33 @@ no_candidates_ec:
 	ADDQ    SI, R10
 	MOVQ    R10, (SP)
 
-no_flush_el:
+no_flush_fg:
 	MOVQ  32(SP), R9
 	TESTQ R9, R9
-	JEQ   others_done_em
+	JEQ   others_done_fh
 	MOVQ  184(AX), R10
 
-other_en:
+other_fi:
 	TZCNTQ R9, R11
 	BTRQ   R11, R9
 	ADDQ   SI, R11
 	MOVQ   (CX)(R11*8), R12
 	TESTQ  R12, 224(AX)
-	JNE    full_eo
+	JNE    full_fj
 	MOVQ   240(AX), R14
-	JMP    put_eq
+	JMP    put_fl
 
-full_eo:
+full_fj:
 	MOVQ  48(R10), R14
 	SHRXQ R14, R12, R13
 	MOVQ  8(R10), R14
 	BTQ   R13, R14
-	JCC   not_asked_es
+	JCC   not_asked_fn
 	SUBQ  SI, R11
 	MOVQ  $0x00000001, R14
 	SHLXQ R11, R14, R14
 	TESTL R14, R14
-	JEQ   nothing_to_ask_et
+	JEQ   nothing_to_ask_fo
 	MOVQ  r+48(FP), R12
 	MOVQ  $0x00000001, 96(R12)
 	MOVQ  SI, R11
@@ -4354,41 +5524,41 @@ full_eo:
 	// The last lines or nothing into what lies behind the bitmap.
 	ORL R14, (R12)(R11*1)
 
-nothing_to_ask_et:
-	JMP last_other_er
+nothing_to_ask_fo:
+	JMP last_other_fm
 
-not_asked_es:
+not_asked_fn:
 	MOVQ 16(R10), R14
 	BTQ  R13, R14
-	JCC  keep_ep
+	JCC  keep_fk
 	MOVQ 56(R10), R14
 	ANDQ R12, R14
 	CMPQ R14, 64(R10)
-	JNE  keep_ep
+	JNE  keep_fk
 	XORQ R14, R14
-	JMP  put_eq
+	JMP  put_fl
 
-keep_ep:
+keep_fk:
 	MOVQ R12, R14
 	ANDQ 80(R10)(R13*8), R14
 	XORQ 336(R10)(R13*8), R14
 	CMPQ R14, R12
-	JEQ  last_other_er
+	JEQ  last_other_fm
 
-put_eq:
+put_fl:
 	MOVQ R14, (CX)(R11*8)
 	MOVQ $0x00000001, R14
 	SHLQ $0x20, R14
 	ADDQ R14, DI
 
-last_other_er:
+last_other_fm:
 	TESTQ R9, R9
-	JNE   other_en
+	JNE   other_fi
 
-others_done_em:
-	JMP line_done_eu
+others_done_fh:
+	JMP line_done_fp
 
-upgrade_dx:
+upgrade_es:
 	VPBROADCASTQ 136(AX), Y9
 	VPAND        Y9, Y2, Y10
 	VPAND        Y9, Y3, Y11
@@ -4405,7 +5575,7 @@ upgrade_dx:
 	VPANDN       Y11, Y9, Y11
 	VPANDN       Y11, Y5, Y11
 	CMPQ         248(AX), $0x02
-	JEQ          all_ev
+	JEQ          all_fq
 	VPOR         Y10, Y4, Y4
 	VPOR         Y11, Y5, Y5
 	XORQ         R10, R10
@@ -4413,9 +5583,9 @@ upgrade_dx:
 	VMOVMSKPD    Y11, R11
 	SHLL         $0x04, R11
 	ORL          R11, R10
-	JMP          merge_dy
+	JMP          merge_et
 
-all_ev:
+all_fq:
 	VPBROADCASTQ 160(AX), Y12
 	VPAND        Y12, Y2, Y9
 	VPCMPEQQ     Y8, Y9, Y9
@@ -4438,9 +5608,9 @@ all_ev:
 	VPOR         Y9, Y2, Y2
 	VPAND        Y12, Y11, Y9
 	VPOR         Y9, Y3, Y3
-	JMP          merge_dy
+	JMP          merge_et
 
-line_done_eu:
+line_done_fp:
 edge_next:
 	SHRL $0x08, BX
 	ADDQ $0x08, SI
@@ -4462,14 +5632,14 @@ done:
 DATA top<>+0(SB)/8, $0x8000000000000000
 GLOBL top<>(SB), RODATA|NOPTR, $8
 
+DATA lanes<>+0(SB)/8, $0x0000000008040201
+GLOBL lanes<>(SB), RODATA|NOPTR, $8
+
 DATA four<>+0(SB)/8, $0x0000000000000004
 GLOBL four<>(SB), RODATA|NOPTR, $8
 
 DATA iota<>+0(SB)/8, $0x0000000003020100
 GLOBL iota<>(SB), RODATA|NOPTR, $8
-
-DATA lanes<>+0(SB)/8, $0x0000000008040201
-GLOBL lanes<>(SB), RODATA|NOPTR, $8
 
 DATA lanes0<>+0(SB)/8, $0x0000000008040201
 GLOBL lanes0<>(SB), RODATA|NOPTR, $8
@@ -4629,7 +5799,7 @@ pairs:
 	KUNPCKWD    K2, K4, K1
 	KMOVD       K1, BX
 	TESTQ       BX, BX
-	JEQ         same_ew
+	JEQ         same_fr
 	MOVQ        CX, DI
 	SHRQ        $0x03, DI
 	MOVL        BX, 64(DX)(DI*1)
@@ -4638,7 +5808,7 @@ pairs:
 	VMOVDQU64   Z5, 128(AX)(CX*8)
 	VMOVDQU64   Z6, 192(AX)(CX*8)
 
-same_ew:
+same_fr:
 	ADDQ        $0x20, CX
 	VMOVDQU64   (AX)(CX*8), Z3
 	VPTESTMQ    Z0, Z3, K1
@@ -4682,7 +5852,7 @@ same_ew:
 	KUNPCKWD    K2, K4, K1
 	KMOVD       K1, BX
 	TESTQ       BX, BX
-	JEQ         same_ex
+	JEQ         same_fs
 	MOVQ        CX, DI
 	SHRQ        $0x03, DI
 	MOVL        BX, 64(DX)(DI*1)
@@ -4691,7 +5861,7 @@ same_ew:
 	VMOVDQU64   Z5, 128(AX)(CX*8)
 	VMOVDQU64   Z6, 192(AX)(CX*8)
 
-same_ex:
+same_fs:
 	ADDQ $0x20, CX
 	CMPQ CX, SI
 	JLT  pairs
@@ -4740,7 +5910,7 @@ single:
 	KUNPCKWD    K2, K4, K1
 	KMOVD       K1, BX
 	TESTQ       BX, BX
-	JEQ         same_ey
+	JEQ         same_ft
 	MOVQ        CX, SI
 	SHRQ        $0x03, SI
 	MOVL        BX, 64(DX)(SI*1)
@@ -4749,7 +5919,7 @@ single:
 	VMOVDQU64   Z5, 128(AX)(CX*8)
 	VMOVDQU64   Z6, 192(AX)(CX*8)
 
-same_ey:
+same_ft:
 	ADDQ $0x20, CX
 	JMP  groups
 
@@ -4819,7 +5989,7 @@ partial_group:
 	KUNPCKWD    K2, K4, K1
 	KMOVD       K1, BX
 	TESTQ       BX, BX
-	JEQ         same_ez
+	JEQ         same_fu
 	MOVQ        CX, SI
 	SHRQ        $0x03, SI
 	MOVL        BX, 64(DX)(SI*1)
@@ -4828,7 +5998,7 @@ partial_group:
 	VMOVDQU64   Z5, 128(AX)(CX*8)
 	VMOVDQU64   Z6, 192(AX)(CX*8)
 
-same_ez:
+same_fu:
 	ADDQ $0x20, CX
 	JMP  groups
 	MOVQ $0xffffffff, DI
@@ -4903,7 +6073,7 @@ pairs:
 	SHRQ        $0x03, R9
 	MOVL        R8, 64(BX)(R9*1)
 	TESTQ       SI, SI
-	JEQ         no_page_fa
+	JEQ         no_page_fv
 	VMOVDQU64   (AX)(DX*8), Z4
 	VPTESTMQ    Z0, Z4, K1
 	VPTESTMQ    Z2, Z4, K1, K2
@@ -4933,7 +6103,7 @@ pairs:
 	VMOVDQA64   Z5, K1, Z4
 	VMOVDQU64   Z4, 192(AX)(DX*8)
 
-no_page_fa:
+no_page_fv:
 	ADDQ        $0x20, DX
 	VMOVDQU64   (AX)(DX*8), Z4
 	VPTESTMQ    Z0, Z4, K1
@@ -4965,7 +6135,7 @@ no_page_fa:
 	SHRQ        $0x03, R9
 	MOVL        R8, 64(BX)(R9*1)
 	TESTQ       SI, SI
-	JEQ         no_page_fb
+	JEQ         no_page_fw
 	VMOVDQU64   (AX)(DX*8), Z4
 	VPTESTMQ    Z0, Z4, K1
 	VPTESTMQ    Z2, Z4, K1, K2
@@ -4995,7 +6165,7 @@ no_page_fa:
 	VMOVDQA64   Z5, K1, Z4
 	VMOVDQU64   Z4, 192(AX)(DX*8)
 
-no_page_fb:
+no_page_fw:
 	ADDQ $0x20, DX
 	CMPQ DX, DI
 	JLT  pairs
@@ -5032,7 +6202,7 @@ single:
 	SHRQ        $0x03, R8
 	MOVL        DI, 64(BX)(R8*1)
 	TESTQ       SI, SI
-	JEQ         no_page_fc
+	JEQ         no_page_fx
 	VMOVDQU64   (AX)(DX*8), Z4
 	VPTESTMQ    Z0, Z4, K1
 	VPTESTMQ    Z2, Z4, K1, K2
@@ -5062,7 +6232,7 @@ single:
 	VMOVDQA64   Z5, K1, Z4
 	VMOVDQU64   Z4, 192(AX)(DX*8)
 
-no_page_fc:
+no_page_fx:
 	ADDQ $0x20, DX
 	JMP  groups
 
@@ -5120,7 +6290,7 @@ partial_group:
 	SHRQ        $0x03, R9
 	MOVL        DI, 64(BX)(R9*1)
 	TESTQ       SI, SI
-	JEQ         no_page_fd
+	JEQ         no_page_fy
 	VMOVDQU64   (AX)(DX*8), Z4
 	KMOVD       R8, K1
 	VPTESTMQ    Z0, Z4, K1, K1
@@ -5157,7 +6327,7 @@ partial_group:
 	VMOVDQA64   Z5, K1, Z4
 	VMOVDQU64   Z4, 192(AX)(DX*8)
 
-no_page_fd:
+no_page_fy:
 	ADDQ $0x20, DX
 	JMP  groups
 	MOVQ $0xffffffff, R8
@@ -5169,7 +6339,7 @@ done:
 
 // func copyAVX512(t *Table, child *Table, first uint64, last uint64, c *Copy, r *Copied)
 // Requires: AVX, AVX512BW, AVX512DQ, AVX512F, BMI, BMI2, CMOV, MMX+
-TEXT ·copyAVX512(SB), $8-48
+TEXT ·copyAVX512(SB), $72-48
 	MOVQ      t+0(FP), AX
 	MOVQ      child+8(FP), CX
 	MOVQ      c+32(FP), DX
@@ -5179,7 +6349,7 @@ TEXT ·copyAVX512(SB), $8-48
 	VMOVDQU64 Z0, 64(BX)
 
 	// Stores past the caches want a child that is aligned.
-	MOVQ    432(DX), SI
+	MOVQ    576(DX), SI
 	XORQ    DI, DI
 	TESTQ   $0x0000003f, CX
 	CMOVQNE DI, SI
@@ -5189,7 +6359,7 @@ TEXT ·copyAVX512(SB), $8-48
 	MOVQ    SI, DI
 	XORQ    320(DX), DI
 	ANDQ    312(DX), DI
-	MOVQ    336(DX), R8
+	MOVQ    344(DX), R8
 	ANDQ    $0x08, R8
 	ORQ     R8, DI
 	JEQ     same_class
@@ -5197,127 +6367,288 @@ TEXT ·copyAVX512(SB), $8-48
 	TESTQ   SI, (DX)
 	CMOVQEQ DI, SI
 	XORQ    DI, DI
+
+classify_again:
+	ANDNQ   SI, DI, SI
+	MOVQ    $0x00000000, 24(SP)
+	MOVQ    $0x00000008, 32(SP)
 	MOVQ    SI, R8
-	MOVQ    DI, 344(DX)
 	TESTQ   SI, 8(DX)
-	JEQ     accept
-	MOVQ    $0x00000001, 344(DX)
+	JEQ     evaluated_ga
 	MOVQ    SI, R8
 	ANDQ    48(DX), R8
 	XORQ    216(DX), R8
-	XORQ    DI, DI
+	XORQ    R9, R9
 	TESTQ   SI, 24(DX)
-	CMOVQNE 64(DX), DI
-	XORQ    DI, R8
-	MOVQ    96(DX), R9
-	ANDNQ   R8, R9, R9
-	ORQ     104(DX), R9
-	MOVQ    80(DX), DI
-	ANDQ    SI, DI
-	CMPQ    DI, 88(DX)
-	CMOVQEQ R9, R8
+	CMOVQNE 64(DX), R9
+	XORQ    R9, R8
+	MOVQ    96(DX), R10
+	ANDNQ   R8, R10, R10
+	ORQ     104(DX), R10
+	MOVQ    80(DX), R9
+	ANDQ    SI, R9
+	CMPQ    R9, 88(DX)
+	CMOVQEQ R10, R8
 	CMPQ    248(DX), $0x00
-	JEQ     verdict
-	MOVQ    136(DX), DI
-	ANDQ    R8, DI
-	CMPQ    DI, 144(DX)
-	JNE     verdict
+	JEQ     evaluated_ga
+	MOVQ    136(DX), R9
+	ANDQ    R8, R9
+	CMPQ    R9, 144(DX)
+	JNE     evaluated_ga
 	TESTQ   R8, 232(DX)
-	JEQ     verdict
+	JEQ     evaluated_ga
 	CMPQ    248(DX), $0x02
-	JEQ     upgrade
+	JEQ     all_fz
+	MOVQ    R8, R10
+	MOVQ    160(DX), R9
+	TESTQ   R10, R9
+	JEQ     upgraded_gb
+	ANDNQ   R10, R9, R10
+	ORQ     168(DX), R10
 
-	// If only the caller knows, there is no class.
-	MOVQ $0x00000008, DI
-	CMPQ 192(DX), $0x00
-	JEQ  accept
+upgraded_gb:
+	ORQ   176(DX), R10
+	XORQ  R9, R9
+	MOVQ  R10, R11
+	XORQ  SI, R11
+	SETNE R9
+	MOVQ  120(DX), R12
+	ANDQ  SI, R12
+	ORQ   112(DX), R12
+	TESTQ R11, R12
+	JEQ   quiet_gc
+	TESTQ SI, 24(DX)
+	JEQ   quiet_gc
+	ORQ   $0x02, R9
 
-	// It depends on the frames: work out both outcomes.
-	MOVQ  R8, R9
-	MOVQ  160(DX), DI
-	TESTQ R9, DI
-	JEQ   upgraded_fe
-	ANDNQ R9, DI, R9
-	ORQ   168(DX), R9
+quiet_gc:
+	MOVQ R9, 32(SP)
+	XORQ R8, R10
+	MOVQ R10, 24(SP)
+	JMP  evaluated_ga
 
-upgraded_fe:
-	ORQ   176(DX), R9
-	MOVQ  R9, DI
-	XORQ  R8, DI
-	MOVQ  DI, 368(DX)
-	XORQ  DI, DI
+all_fz:
+	MOVQ  160(DX), R9
+	TESTQ R8, R9
+	JEQ   upgraded_gd
+	ANDNQ R8, R9, R8
+	ORQ   168(DX), R8
+
+upgraded_gd:
+	ORQ 176(DX), R8
+
+evaluated_ga:
+	XORQ  R9, R9
 	MOVQ  R8, R10
 	XORQ  SI, R10
-	SETNE DI
+	SETNE R9
 	MOVQ  120(DX), R11
 	ANDQ  SI, R11
 	ORQ   112(DX), R11
 	TESTQ R10, R11
-	JEQ   quiet_ff
+	JEQ   quiet_ge
 	TESTQ SI, 24(DX)
-	JEQ   quiet_ff
-	ORQ   $0x02, DI
+	JEQ   quiet_ge
+	ORQ   $0x02, R9
 
-quiet_ff:
-	MOVQ  DI, 376(DX)
-	XORQ  DI, DI
-	XORQ  SI, R9
-	SETNE DI
-	MOVQ  120(DX), R10
-	ANDQ  SI, R10
-	ORQ   112(DX), R10
-	TESTQ R9, R10
-	JEQ   quiet_fg
+quiet_ge:
+	MOVQ    R9, 16(SP)
+	XORQ    SI, R8
+	MOVQ    R8, 8(SP)
+	XORQ    DI, SI
+	MOVQ    $0x00000000, 56(SP)
+	MOVQ    $0x00000008, 64(SP)
+	MOVQ    SI, R8
+	TESTQ   SI, 8(DX)
+	JEQ     evaluated_gg
+	MOVQ    SI, R8
+	ANDQ    48(DX), R8
+	XORQ    216(DX), R8
+	XORQ    R9, R9
+	TESTQ   SI, 24(DX)
+	CMOVQNE 64(DX), R9
+	XORQ    R9, R8
+	MOVQ    96(DX), R10
+	ANDNQ   R8, R10, R10
+	ORQ     104(DX), R10
+	MOVQ    80(DX), R9
+	ANDQ    SI, R9
+	CMPQ    R9, 88(DX)
+	CMOVQEQ R10, R8
+	CMPQ    248(DX), $0x00
+	JEQ     evaluated_gg
+	MOVQ    136(DX), R9
+	ANDQ    R8, R9
+	CMPQ    R9, 144(DX)
+	JNE     evaluated_gg
+	TESTQ   R8, 232(DX)
+	JEQ     evaluated_gg
+	CMPQ    248(DX), $0x02
+	JEQ     all_gf
+	MOVQ    R8, R10
+	MOVQ    160(DX), R9
+	TESTQ   R10, R9
+	JEQ     upgraded_gh
+	ANDNQ   R10, R9, R10
+	ORQ     168(DX), R10
+
+upgraded_gh:
+	ORQ   176(DX), R10
+	XORQ  R9, R9
+	MOVQ  R10, R11
+	XORQ  SI, R11
+	SETNE R9
+	MOVQ  120(DX), R12
+	ANDQ  SI, R12
+	ORQ   112(DX), R12
+	TESTQ R11, R12
+	JEQ   quiet_gi
 	TESTQ SI, 24(DX)
-	JEQ   quiet_fg
-	ORQ   $0x02, DI
+	JEQ   quiet_gi
+	ORQ   $0x02, R9
 
-quiet_fg:
-	MOVQ DI, 384(DX)
-	MOVQ $0x00000004, DI
-	JMP  accept
+quiet_gi:
+	MOVQ R9, 64(SP)
+	XORQ R8, R10
+	MOVQ R10, 56(SP)
+	JMP  evaluated_gg
 
-upgrade:
-	MOVQ  160(DX), DI
-	TESTQ R8, DI
-	JEQ   upgraded_fh
-	ANDNQ R8, DI, R8
+all_gf:
+	MOVQ  160(DX), R9
+	TESTQ R8, R9
+	JEQ   upgraded_gj
+	ANDNQ R8, R9, R8
 	ORQ   168(DX), R8
 
-upgraded_fh:
+upgraded_gj:
 	ORQ 176(DX), R8
 
-verdict:
-	XORQ  DI, DI
-	MOVQ  R8, R9
-	XORQ  SI, R9
-	SETNE DI
-	MOVQ  120(DX), R10
-	ANDQ  SI, R10
-	ORQ   112(DX), R10
-	TESTQ R9, R10
-	JEQ   quiet_fi
+evaluated_gg:
+	XORQ  R9, R9
+	MOVQ  R8, R10
+	XORQ  SI, R10
+	SETNE R9
+	MOVQ  120(DX), R11
+	ANDQ  SI, R11
+	ORQ   112(DX), R11
+	TESTQ R10, R11
+	JEQ   quiet_gk
 	TESTQ SI, 24(DX)
-	JEQ   quiet_fi
-	ORQ   $0x02, DI
+	JEQ   quiet_gk
+	ORQ   $0x02, R9
 
-quiet_fi:
-accept:
-	MOVQ  DI, 336(DX)
+quiet_gk:
+	MOVQ R9, 48(SP)
+	XORQ SI, R8
+	MOVQ R8, 40(SP)
+	XORQ DI, SI
+	MOVQ 8(SP), R9
+	XORQ 40(SP), R9
+
+	// The bit free must be left as it is by the first form's change.
+	TESTQ DI, 8(SP)
+	JNE   unite_fails
+	MOVQ  32(SP), R10
+	ANDQ  64(SP), R10
+	TESTQ $0x00000008, R10
+	JEQ   unite_frames
+	MOVQ  16(SP), R8
+	MOVQ  R8, R10
+	ORQ   48(SP), R8
+	XORQ  48(SP), R10
+	JEQ   united
+
+	// Do both forms come together?
+	TESTQ $0x00000002, R10
+	JEQ   united
+	ORQ   $0x20, R8
+	MOVQ  16(SP), R10
+	SHRQ  $0x01, R10
+	ANDQ  $0x01, R10
+	NEGQ  R10
+	MOVQ  R10, 368(DX)
+	JMP   united
+
+	// It depends on the frames, and on the caller if he gave no bits.
+unite_frames:
+	CMPQ  192(DX), $0x00
+	JEQ   unite_fails
+	TESTQ R9, R9
+	JNE   unite_fails
+	MOVQ  16(SP), R10
+	MOVQ  R10, 392(DX)
+	CMPQ  R10, 48(SP)
+	JNE   unite_fails
+	MOVQ  64(SP), R10
+	MOVQ  R10, 400(DX)
+	MOVQ  32(SP), R11
+	MOVQ  56(SP), R8
+	MOVQ  R8, 384(DX)
+	MOVQ  DI, 376(DX)
+	TESTQ $0x00000008, R11
+	JNE   unite_need
+	CMPQ  R10, R11
+	JNE   unite_fails
+	MOVQ  24(SP), R10
+	MOVQ  R10, 384(DX)
+	MOVQ  $-1, 376(DX)
+	XORQ  R8, R10
+
+unite_up:
+	MOVQ R10, 504(DX)
+	MOVQ R10, 512(DX)
+	MOVQ R10, 520(DX)
+	MOVQ R10, 528(DX)
+	MOVQ $0x00000004, R8
+	JMP  united
+
+unite_need:
+	TESTQ $0x00000008, R10
+	JNE   unite_fails
+	XORQ  R10, R10
+	JMP   unite_up
+
+unite_fails:
+	MOVQ  $0x00000008, R8
+	XORQ  R9, R9
+	TESTQ DI, DI
+	JEQ   united
+	XORQ  DI, DI
+	JMP   classify_again
+
+united:
+	MOVQ  R8, 344(DX)
+	MOVQ  R9, 472(DX)
+	MOVQ  R9, 480(DX)
+	MOVQ  R9, 488(DX)
+	MOVQ  R9, 496(DX)
 	MOVQ  SI, 320(DX)
-	MOVQ  SI, DI
-	XORQ  R8, DI
-	MOVQ  DI, 360(DX)
-	MOVQ  312(DX), DI
-	ANDNQ SI, DI, SI
+	MOVQ  DI, 440(DX)
+	MOVQ  DI, 448(DX)
+	MOVQ  DI, 456(DX)
+	MOVQ  DI, 464(DX)
+	MOVQ  312(DX), R8
+	ANDNQ R8, DI, DI
+	MOVQ  DI, 328(DX)
+	ANDNQ SI, DI, R8
 	XORQ  SI, R8
-	MOVQ  R8, 328(DX)
+	XORQ  8(SP), R8
+	MOVQ  R8, 336(DX)
+	MOVQ  8(SP), R8
+	MOVQ  R8, 408(DX)
+	MOVQ  R8, 416(DX)
+	MOVQ  R8, 424(DX)
+	MOVQ  R8, 432(DX)
+	TESTQ SI, 8(DX)
+	SETNE R8
+	ANDQ  $0x01, R8
+	MOVQ  R8, 352(DX)
 
 same_class:
 	VPBROADCASTQ 320(DX), Z0
 	VPBROADCASTQ 312(DX), Z1
-	VPBROADCASTQ 328(DX), Z2
-	VPBROADCASTQ 424(DX), Z3
+	VPBROADCASTQ 336(DX), Z2
+	VPBROADCASTQ 568(DX), Z3
 	MOVQ         first+16(FP), SI
 	ANDQ         $-32, SI
 
@@ -5358,33 +6689,33 @@ pairs:
 	VPTERNLOGQ $0x9a, Z2, Z1, Z6
 	VPTERNLOGQ $0x9a, Z2, Z1, Z7
 	VPTERNLOGQ $0x9a, Z2, Z1, Z8
-	TESTQ      $0x00000001, 336(DX)
-	JEQ        unchanged_fj
+	TESTQ      $0x00000001, 344(DX)
+	JEQ        unchanged_gl
 	VMOVDQU64  Z5, (AX)(SI*8)
 	VMOVDQU64  Z6, 64(AX)(SI*8)
 	VMOVDQU64  Z7, 128(AX)(SI*8)
 	VMOVDQU64  Z8, 192(AX)(SI*8)
 
-unchanged_fj:
+unchanged_gl:
 	VPANDQ    Z3, Z5, Z5
 	VPANDQ    Z3, Z6, Z6
 	VPANDQ    Z3, Z7, Z7
 	VPANDQ    Z3, Z8, Z8
 	CMPQ      (SP), $0x00
-	JNE       past_fk
+	JNE       past_gm
 	VMOVDQU64 Z5, (CX)(SI*8)
 	VMOVDQU64 Z6, 64(CX)(SI*8)
 	VMOVDQU64 Z7, 128(CX)(SI*8)
 	VMOVDQU64 Z8, 192(CX)(SI*8)
-	JMP       copied_fl
+	JMP       copied_gn
 
-past_fk:
+past_gm:
 	VMOVNTDQ Z5, (CX)(SI*8)
 	VMOVNTDQ Z6, 64(CX)(SI*8)
 	VMOVNTDQ Z7, 128(CX)(SI*8)
 	VMOVNTDQ Z8, 192(CX)(SI*8)
 
-copied_fl:
+copied_gn:
 	ADDQ       $0x20, SI
 	VMOVDQU64  (AX)(SI*8), Z5
 	VMOVDQU64  64(AX)(SI*8), Z6
@@ -5405,33 +6736,33 @@ copied_fl:
 	VPTERNLOGQ $0x9a, Z2, Z1, Z6
 	VPTERNLOGQ $0x9a, Z2, Z1, Z7
 	VPTERNLOGQ $0x9a, Z2, Z1, Z8
-	TESTQ      $0x00000001, 336(DX)
-	JEQ        unchanged_fm
+	TESTQ      $0x00000001, 344(DX)
+	JEQ        unchanged_go
 	VMOVDQU64  Z5, (AX)(SI*8)
 	VMOVDQU64  Z6, 64(AX)(SI*8)
 	VMOVDQU64  Z7, 128(AX)(SI*8)
 	VMOVDQU64  Z8, 192(AX)(SI*8)
 
-unchanged_fm:
+unchanged_go:
 	VPANDQ    Z3, Z5, Z5
 	VPANDQ    Z3, Z6, Z6
 	VPANDQ    Z3, Z7, Z7
 	VPANDQ    Z3, Z8, Z8
 	CMPQ      (SP), $0x00
-	JNE       past_fn
+	JNE       past_gp
 	VMOVDQU64 Z5, (CX)(SI*8)
 	VMOVDQU64 Z6, 64(CX)(SI*8)
 	VMOVDQU64 Z7, 128(CX)(SI*8)
 	VMOVDQU64 Z8, 192(CX)(SI*8)
-	JMP       copied_fo
+	JMP       copied_gq
 
-past_fn:
+past_gp:
 	VMOVNTDQ Z5, (CX)(SI*8)
 	VMOVNTDQ Z6, 64(CX)(SI*8)
 	VMOVNTDQ Z7, 128(CX)(SI*8)
 	VMOVNTDQ Z8, 192(CX)(SI*8)
 
-copied_fo:
+copied_gq:
 	ADDQ $0x20, SI
 	CMPQ SI, R8
 	JLT  pairs
@@ -5457,33 +6788,33 @@ single:
 	VPTERNLOGQ $0x9a, Z2, Z1, Z6
 	VPTERNLOGQ $0x9a, Z2, Z1, Z7
 	VPTERNLOGQ $0x9a, Z2, Z1, Z8
-	TESTQ      $0x00000001, 336(DX)
-	JEQ        unchanged_fp
+	TESTQ      $0x00000001, 344(DX)
+	JEQ        unchanged_gr
 	VMOVDQU64  Z5, (AX)(SI*8)
 	VMOVDQU64  Z6, 64(AX)(SI*8)
 	VMOVDQU64  Z7, 128(AX)(SI*8)
 	VMOVDQU64  Z8, 192(AX)(SI*8)
 
-unchanged_fp:
+unchanged_gr:
 	VPANDQ    Z3, Z5, Z5
 	VPANDQ    Z3, Z6, Z6
 	VPANDQ    Z3, Z7, Z7
 	VPANDQ    Z3, Z8, Z8
 	CMPQ      (SP), $0x00
-	JNE       past_fq
+	JNE       past_gs
 	VMOVDQU64 Z5, (CX)(SI*8)
 	VMOVDQU64 Z6, 64(CX)(SI*8)
 	VMOVDQU64 Z7, 128(CX)(SI*8)
 	VMOVDQU64 Z8, 192(CX)(SI*8)
-	JMP       copied_fr
+	JMP       copied_gt
 
-past_fq:
+past_gs:
 	VMOVNTDQ Z5, (CX)(SI*8)
 	VMOVNTDQ Z6, 64(CX)(SI*8)
 	VMOVNTDQ Z7, 128(CX)(SI*8)
 	VMOVNTDQ Z8, 192(CX)(SI*8)
 
-copied_fr:
+copied_gt:
 	ADDQ $0x20, SI
 	JMP  groups
 
@@ -5543,7 +6874,7 @@ partial_group:
 	SHRQ         $0x03, R9
 	MOVL         R8, 64(BX)(R9*1)
 	TESTQ        DI, DI
-	JEQ          no_page_fs
+	JEQ          no_page_gu
 	VPBROADCASTQ 48(DX), Z4
 	VPBROADCASTQ 80(DX), Z5
 	VPBROADCASTQ 88(DX), Z6
@@ -5557,11 +6888,11 @@ partial_group:
 	VPTERNLOGQ   $0xba, Z8, Z7, K1, Z10
 	KMOVD        DI, K1
 	CMPQ         48(DX), $-1
-	JEQ          parent_stays_ft
+	JEQ          parent_stays_gv
 	VMOVDQA64    Z10, K1, Z9
 	VMOVDQU64    Z9, (AX)(SI*8)
 
-parent_stays_ft:
+parent_stays_gv:
 	VPANDQ     Z3, Z10, Z10
 	VMOVDQU64  (CX)(SI*8), Z9
 	VMOVDQA64  Z10, K1, Z9
@@ -5575,11 +6906,11 @@ parent_stays_ft:
 	KMOVD      DI, K1
 	KSHIFTRD   $0x08, K1, K1
 	CMPQ       48(DX), $-1
-	JEQ        parent_stays_fu
+	JEQ        parent_stays_gw
 	VMOVDQA64  Z10, K1, Z9
 	VMOVDQU64  Z9, 64(AX)(SI*8)
 
-parent_stays_fu:
+parent_stays_gw:
 	VPANDQ     Z3, Z10, Z10
 	VMOVDQU64  64(CX)(SI*8), Z9
 	VMOVDQA64  Z10, K1, Z9
@@ -5593,11 +6924,11 @@ parent_stays_fu:
 	KMOVD      DI, K1
 	KSHIFTRD   $0x10, K1, K1
 	CMPQ       48(DX), $-1
-	JEQ        parent_stays_fv
+	JEQ        parent_stays_gx
 	VMOVDQA64  Z10, K1, Z9
 	VMOVDQU64  Z9, 128(AX)(SI*8)
 
-parent_stays_fv:
+parent_stays_gx:
 	VPANDQ     Z3, Z10, Z10
 	VMOVDQU64  128(CX)(SI*8), Z9
 	VMOVDQA64  Z10, K1, Z9
@@ -5611,17 +6942,17 @@ parent_stays_fv:
 	KMOVD      DI, K1
 	KSHIFTRD   $0x18, K1, K1
 	CMPQ       48(DX), $-1
-	JEQ        parent_stays_fw
+	JEQ        parent_stays_gy
 	VMOVDQA64  Z4, K1, Z9
 	VMOVDQU64  Z9, 192(AX)(SI*8)
 
-parent_stays_fw:
+parent_stays_gy:
 	VPANDQ    Z3, Z4, Z4
 	VMOVDQU64 192(CX)(SI*8), Z5
 	VMOVDQA64 Z4, K1, Z5
 	VMOVDQU64 Z5, 192(CX)(SI*8)
 
-no_page_fs:
+no_page_gu:
 	ADDQ $0x20, SI
 	JMP  groups
 
@@ -5680,10 +7011,10 @@ attributes:
 attributes_break:
 	// What came before the group?
 	TESTQ        DX, DX
-	JEQ          begin_fx
+	JEQ          begin_gz
 	VPBROADCASTQ -8(AX)(DX*8), Z1
 
-begin_fx:
+begin_gz:
 	VMOVDQU64    (AX)(DX*8), Z2
 	VALIGNQ      $0x07, Z1, Z2, Z1
 	VPXORQ       Z2, Z1, Z1
@@ -5795,10 +7126,10 @@ consecutive:
 consecutive_break:
 	// What came before the group?
 	TESTQ        DX, DX
-	JEQ          begin_fy
+	JEQ          begin_ha
 	VPBROADCASTQ -8(AX)(DX*8), Z1
 
-begin_fy:
+begin_ha:
 	VMOVDQU64    (AX)(DX*8), Z3
 	VALIGNQ      $0x07, Z1, Z3, Z1
 	VPXORQ       Z3, Z1, Z8
@@ -6271,7 +7602,7 @@ pairs:
 	MOVL      BX, (DX)(R8*1)
 	NOTL      DI
 	TESTQ     DI, DI
-	JEQ       same_fz
+	JEQ       same_hb
 	MOVQ      CX, BX
 	SHRQ      $0x03, BX
 	MOVL      DI, 64(DX)(BX*1)
@@ -6332,7 +7663,7 @@ pairs:
 	VPXOR     Y5, Y4, Y4
 	VMOVDQU   Y4, 224(AX)(CX*8)
 
-same_fz:
+same_hb:
 	ADDQ      $0x20, CX
 	VMOVDQU   (AX)(CX*8), Y4
 	VPAND     Y0, Y4, Y6
@@ -6466,7 +7797,7 @@ same_fz:
 	MOVL      BX, (DX)(R8*1)
 	NOTL      DI
 	TESTQ     DI, DI
-	JEQ       same_ga
+	JEQ       same_hc
 	MOVQ      CX, BX
 	SHRQ      $0x03, BX
 	MOVL      DI, 64(DX)(BX*1)
@@ -6527,7 +7858,7 @@ same_fz:
 	VPXOR     Y5, Y4, Y4
 	VMOVDQU   Y4, 224(AX)(CX*8)
 
-same_ga:
+same_hc:
 	ADDQ $0x20, CX
 	CMPQ CX, SI
 	JLT  pairs
@@ -6666,7 +7997,7 @@ single:
 	MOVL      BX, (DX)(DI*1)
 	NOTL      SI
 	TESTQ     SI, SI
-	JEQ       same_gb
+	JEQ       same_hd
 	MOVQ      CX, BX
 	SHRQ      $0x03, BX
 	MOVL      SI, 64(DX)(BX*1)
@@ -6727,7 +8058,7 @@ single:
 	VPXOR     Y5, Y4, Y4
 	VMOVDQU   Y4, 224(AX)(CX*8)
 
-same_gb:
+same_hd:
 	ADDQ $0x20, CX
 	JMP  groups
 
@@ -6934,7 +8265,7 @@ partial_group:
 	MOVL         BX, (DX)(R8*1)
 	NOTL         SI
 	TESTQ        SI, SI
-	JEQ          same_gc
+	JEQ          same_he
 	MOVQ         CX, BX
 	SHRQ         $0x03, BX
 	MOVL         SI, 64(DX)(BX*1)
@@ -7050,7 +8381,7 @@ partial_group:
 	VPXOR        Y4, Y5, Y5
 	VMOVDQU      Y5, 224(AX)(CX*8)
 
-same_gc:
+same_he:
 	ADDQ $0x20, CX
 	JMP  groups
 	MOVQ $0xffffffff, DI
@@ -7193,7 +8524,7 @@ pairs:
 	SHRQ      $0x03, R9
 	MOVL      R8, 64(BX)(R9*1)
 	TESTQ     SI, SI
-	JEQ       no_page_gd
+	JEQ       no_page_hf
 	VMOVDQU   (AX)(DX*8), Y5
 	VPAND     Y0, Y5, Y6
 	VPCMPEQQ  Y4, Y6, Y6
@@ -7275,7 +8606,7 @@ pairs:
 	VPBLENDVB Y6, Y5, Y7, Y5
 	VMOVDQU   Y5, 224(AX)(DX*8)
 
-no_page_gd:
+no_page_hf:
 	ADDQ      $0x20, DX
 	VMOVDQU   (AX)(DX*8), Y5
 	VPAND     Y0, Y5, Y6
@@ -7373,7 +8704,7 @@ no_page_gd:
 	SHRQ      $0x03, R9
 	MOVL      R8, 64(BX)(R9*1)
 	TESTQ     SI, SI
-	JEQ       no_page_ge
+	JEQ       no_page_hg
 	VMOVDQU   (AX)(DX*8), Y5
 	VPAND     Y0, Y5, Y6
 	VPCMPEQQ  Y4, Y6, Y6
@@ -7455,7 +8786,7 @@ no_page_gd:
 	VPBLENDVB Y6, Y5, Y7, Y5
 	VMOVDQU   Y5, 224(AX)(DX*8)
 
-no_page_ge:
+no_page_hg:
 	ADDQ $0x20, DX
 	CMPQ DX, DI
 	JLT  pairs
@@ -7558,7 +8889,7 @@ single:
 	SHRQ      $0x03, R8
 	MOVL      DI, 64(BX)(R8*1)
 	TESTQ     SI, SI
-	JEQ       no_page_gf
+	JEQ       no_page_hh
 	VMOVDQU   (AX)(DX*8), Y5
 	VPAND     Y0, Y5, Y6
 	VPCMPEQQ  Y4, Y6, Y6
@@ -7640,7 +8971,7 @@ single:
 	VPBLENDVB Y6, Y5, Y7, Y5
 	VMOVDQU   Y5, 224(AX)(DX*8)
 
-no_page_gf:
+no_page_hh:
 	ADDQ $0x20, DX
 	JMP  groups
 
@@ -7818,7 +9149,7 @@ partial_group:
 	SHRQ         $0x03, R9
 	MOVL         DI, 64(BX)(R9*1)
 	TESTQ        SI, SI
-	JEQ          no_page_gg
+	JEQ          no_page_hi
 	VMOVDQU      (AX)(DX*8), Y5
 	VMOVQ        R8, X6
 	VPBROADCASTQ X6, Y6
@@ -7955,7 +9286,7 @@ partial_group:
 	VPBLENDVB    Y7, Y6, Y5, Y5
 	VMOVDQU      Y5, 224(AX)(DX*8)
 
-no_page_gg:
+no_page_hi:
 	ADDQ $0x20, DX
 	JMP  groups
 	MOVQ $0xffffffff, R8
@@ -7967,7 +9298,7 @@ done:
 
 // func copyAVX2(t *Table, child *Table, first uint64, last uint64, c *Copy, r *Copied)
 // Requires: AVX, AVX2, BMI, BMI2, CMOV, MMX+
-TEXT ·copyAVX2(SB), $8-48
+TEXT ·copyAVX2(SB), $72-48
 	MOVQ    t+0(FP), AX
 	MOVQ    child+8(FP), CX
 	MOVQ    c+32(FP), DX
@@ -7979,7 +9310,7 @@ TEXT ·copyAVX2(SB), $8-48
 	VMOVDQU Y0, 96(BX)
 
 	// Stores past the caches want a child that is aligned.
-	MOVQ    432(DX), SI
+	MOVQ    576(DX), SI
 	XORQ    DI, DI
 	TESTQ   $0x0000003f, CX
 	CMOVQNE DI, SI
@@ -7989,7 +9320,7 @@ TEXT ·copyAVX2(SB), $8-48
 	MOVQ    SI, DI
 	XORQ    320(DX), DI
 	ANDQ    312(DX), DI
-	MOVQ    336(DX), R8
+	MOVQ    344(DX), R8
 	ANDQ    $0x08, R8
 	ORQ     R8, DI
 	JEQ     same_class
@@ -7997,127 +9328,288 @@ TEXT ·copyAVX2(SB), $8-48
 	TESTQ   SI, (DX)
 	CMOVQEQ DI, SI
 	XORQ    DI, DI
+
+classify_again:
+	ANDNQ   SI, DI, SI
+	MOVQ    $0x00000000, 24(SP)
+	MOVQ    $0x00000008, 32(SP)
 	MOVQ    SI, R8
-	MOVQ    DI, 344(DX)
 	TESTQ   SI, 8(DX)
-	JEQ     accept
-	MOVQ    $0x00000001, 344(DX)
+	JEQ     evaluated_hk
 	MOVQ    SI, R8
 	ANDQ    48(DX), R8
 	XORQ    216(DX), R8
-	XORQ    DI, DI
+	XORQ    R9, R9
 	TESTQ   SI, 24(DX)
-	CMOVQNE 64(DX), DI
-	XORQ    DI, R8
-	MOVQ    96(DX), R9
-	ANDNQ   R8, R9, R9
-	ORQ     104(DX), R9
-	MOVQ    80(DX), DI
-	ANDQ    SI, DI
-	CMPQ    DI, 88(DX)
-	CMOVQEQ R9, R8
+	CMOVQNE 64(DX), R9
+	XORQ    R9, R8
+	MOVQ    96(DX), R10
+	ANDNQ   R8, R10, R10
+	ORQ     104(DX), R10
+	MOVQ    80(DX), R9
+	ANDQ    SI, R9
+	CMPQ    R9, 88(DX)
+	CMOVQEQ R10, R8
 	CMPQ    248(DX), $0x00
-	JEQ     verdict
-	MOVQ    136(DX), DI
-	ANDQ    R8, DI
-	CMPQ    DI, 144(DX)
-	JNE     verdict
+	JEQ     evaluated_hk
+	MOVQ    136(DX), R9
+	ANDQ    R8, R9
+	CMPQ    R9, 144(DX)
+	JNE     evaluated_hk
 	TESTQ   R8, 232(DX)
-	JEQ     verdict
+	JEQ     evaluated_hk
 	CMPQ    248(DX), $0x02
-	JEQ     upgrade
+	JEQ     all_hj
+	MOVQ    R8, R10
+	MOVQ    160(DX), R9
+	TESTQ   R10, R9
+	JEQ     upgraded_hl
+	ANDNQ   R10, R9, R10
+	ORQ     168(DX), R10
 
-	// If only the caller knows, there is no class.
-	MOVQ $0x00000008, DI
-	CMPQ 192(DX), $0x00
-	JEQ  accept
+upgraded_hl:
+	ORQ   176(DX), R10
+	XORQ  R9, R9
+	MOVQ  R10, R11
+	XORQ  SI, R11
+	SETNE R9
+	MOVQ  120(DX), R12
+	ANDQ  SI, R12
+	ORQ   112(DX), R12
+	TESTQ R11, R12
+	JEQ   quiet_hm
+	TESTQ SI, 24(DX)
+	JEQ   quiet_hm
+	ORQ   $0x02, R9
 
-	// It depends on the frames: work out both outcomes.
-	MOVQ  R8, R9
-	MOVQ  160(DX), DI
-	TESTQ R9, DI
-	JEQ   upgraded_gh
-	ANDNQ R9, DI, R9
-	ORQ   168(DX), R9
+quiet_hm:
+	MOVQ R9, 32(SP)
+	XORQ R8, R10
+	MOVQ R10, 24(SP)
+	JMP  evaluated_hk
 
-upgraded_gh:
-	ORQ   176(DX), R9
-	MOVQ  R9, DI
-	XORQ  R8, DI
-	MOVQ  DI, 368(DX)
-	XORQ  DI, DI
+all_hj:
+	MOVQ  160(DX), R9
+	TESTQ R8, R9
+	JEQ   upgraded_hn
+	ANDNQ R8, R9, R8
+	ORQ   168(DX), R8
+
+upgraded_hn:
+	ORQ 176(DX), R8
+
+evaluated_hk:
+	XORQ  R9, R9
 	MOVQ  R8, R10
 	XORQ  SI, R10
-	SETNE DI
+	SETNE R9
 	MOVQ  120(DX), R11
 	ANDQ  SI, R11
 	ORQ   112(DX), R11
 	TESTQ R10, R11
-	JEQ   quiet_gi
+	JEQ   quiet_ho
 	TESTQ SI, 24(DX)
-	JEQ   quiet_gi
-	ORQ   $0x02, DI
+	JEQ   quiet_ho
+	ORQ   $0x02, R9
 
-quiet_gi:
-	MOVQ  DI, 376(DX)
-	XORQ  DI, DI
-	XORQ  SI, R9
-	SETNE DI
-	MOVQ  120(DX), R10
-	ANDQ  SI, R10
-	ORQ   112(DX), R10
-	TESTQ R9, R10
-	JEQ   quiet_gj
+quiet_ho:
+	MOVQ    R9, 16(SP)
+	XORQ    SI, R8
+	MOVQ    R8, 8(SP)
+	XORQ    DI, SI
+	MOVQ    $0x00000000, 56(SP)
+	MOVQ    $0x00000008, 64(SP)
+	MOVQ    SI, R8
+	TESTQ   SI, 8(DX)
+	JEQ     evaluated_hq
+	MOVQ    SI, R8
+	ANDQ    48(DX), R8
+	XORQ    216(DX), R8
+	XORQ    R9, R9
+	TESTQ   SI, 24(DX)
+	CMOVQNE 64(DX), R9
+	XORQ    R9, R8
+	MOVQ    96(DX), R10
+	ANDNQ   R8, R10, R10
+	ORQ     104(DX), R10
+	MOVQ    80(DX), R9
+	ANDQ    SI, R9
+	CMPQ    R9, 88(DX)
+	CMOVQEQ R10, R8
+	CMPQ    248(DX), $0x00
+	JEQ     evaluated_hq
+	MOVQ    136(DX), R9
+	ANDQ    R8, R9
+	CMPQ    R9, 144(DX)
+	JNE     evaluated_hq
+	TESTQ   R8, 232(DX)
+	JEQ     evaluated_hq
+	CMPQ    248(DX), $0x02
+	JEQ     all_hp
+	MOVQ    R8, R10
+	MOVQ    160(DX), R9
+	TESTQ   R10, R9
+	JEQ     upgraded_hr
+	ANDNQ   R10, R9, R10
+	ORQ     168(DX), R10
+
+upgraded_hr:
+	ORQ   176(DX), R10
+	XORQ  R9, R9
+	MOVQ  R10, R11
+	XORQ  SI, R11
+	SETNE R9
+	MOVQ  120(DX), R12
+	ANDQ  SI, R12
+	ORQ   112(DX), R12
+	TESTQ R11, R12
+	JEQ   quiet_hs
 	TESTQ SI, 24(DX)
-	JEQ   quiet_gj
-	ORQ   $0x02, DI
+	JEQ   quiet_hs
+	ORQ   $0x02, R9
 
-quiet_gj:
-	MOVQ DI, 384(DX)
-	MOVQ $0x00000004, DI
-	JMP  accept
+quiet_hs:
+	MOVQ R9, 64(SP)
+	XORQ R8, R10
+	MOVQ R10, 56(SP)
+	JMP  evaluated_hq
 
-upgrade:
-	MOVQ  160(DX), DI
-	TESTQ R8, DI
-	JEQ   upgraded_gk
-	ANDNQ R8, DI, R8
+all_hp:
+	MOVQ  160(DX), R9
+	TESTQ R8, R9
+	JEQ   upgraded_ht
+	ANDNQ R8, R9, R8
 	ORQ   168(DX), R8
 
-upgraded_gk:
+upgraded_ht:
 	ORQ 176(DX), R8
 
-verdict:
-	XORQ  DI, DI
-	MOVQ  R8, R9
-	XORQ  SI, R9
-	SETNE DI
-	MOVQ  120(DX), R10
-	ANDQ  SI, R10
-	ORQ   112(DX), R10
-	TESTQ R9, R10
-	JEQ   quiet_gl
+evaluated_hq:
+	XORQ  R9, R9
+	MOVQ  R8, R10
+	XORQ  SI, R10
+	SETNE R9
+	MOVQ  120(DX), R11
+	ANDQ  SI, R11
+	ORQ   112(DX), R11
+	TESTQ R10, R11
+	JEQ   quiet_hu
 	TESTQ SI, 24(DX)
-	JEQ   quiet_gl
-	ORQ   $0x02, DI
+	JEQ   quiet_hu
+	ORQ   $0x02, R9
 
-quiet_gl:
-accept:
-	MOVQ  DI, 336(DX)
+quiet_hu:
+	MOVQ R9, 48(SP)
+	XORQ SI, R8
+	MOVQ R8, 40(SP)
+	XORQ DI, SI
+	MOVQ 8(SP), R9
+	XORQ 40(SP), R9
+
+	// The bit free must be left as it is by the first form's change.
+	TESTQ DI, 8(SP)
+	JNE   unite_fails
+	MOVQ  32(SP), R10
+	ANDQ  64(SP), R10
+	TESTQ $0x00000008, R10
+	JEQ   unite_frames
+	MOVQ  16(SP), R8
+	MOVQ  R8, R10
+	ORQ   48(SP), R8
+	XORQ  48(SP), R10
+	JEQ   united
+
+	// Do both forms come together?
+	TESTQ $0x00000002, R10
+	JEQ   united
+	ORQ   $0x20, R8
+	MOVQ  16(SP), R10
+	SHRQ  $0x01, R10
+	ANDQ  $0x01, R10
+	NEGQ  R10
+	MOVQ  R10, 368(DX)
+	JMP   united
+
+	// It depends on the frames, and on the caller if he gave no bits.
+unite_frames:
+	CMPQ  192(DX), $0x00
+	JEQ   unite_fails
+	TESTQ R9, R9
+	JNE   unite_fails
+	MOVQ  16(SP), R10
+	MOVQ  R10, 392(DX)
+	CMPQ  R10, 48(SP)
+	JNE   unite_fails
+	MOVQ  64(SP), R10
+	MOVQ  R10, 400(DX)
+	MOVQ  32(SP), R11
+	MOVQ  56(SP), R8
+	MOVQ  R8, 384(DX)
+	MOVQ  DI, 376(DX)
+	TESTQ $0x00000008, R11
+	JNE   unite_need
+	CMPQ  R10, R11
+	JNE   unite_fails
+	MOVQ  24(SP), R10
+	MOVQ  R10, 384(DX)
+	MOVQ  $-1, 376(DX)
+	XORQ  R8, R10
+
+unite_up:
+	MOVQ R10, 504(DX)
+	MOVQ R10, 512(DX)
+	MOVQ R10, 520(DX)
+	MOVQ R10, 528(DX)
+	MOVQ $0x00000004, R8
+	JMP  united
+
+unite_need:
+	TESTQ $0x00000008, R10
+	JNE   unite_fails
+	XORQ  R10, R10
+	JMP   unite_up
+
+unite_fails:
+	MOVQ  $0x00000008, R8
+	XORQ  R9, R9
+	TESTQ DI, DI
+	JEQ   united
+	XORQ  DI, DI
+	JMP   classify_again
+
+united:
+	MOVQ  R8, 344(DX)
+	MOVQ  R9, 472(DX)
+	MOVQ  R9, 480(DX)
+	MOVQ  R9, 488(DX)
+	MOVQ  R9, 496(DX)
 	MOVQ  SI, 320(DX)
-	MOVQ  SI, DI
-	XORQ  R8, DI
-	MOVQ  DI, 360(DX)
-	MOVQ  312(DX), DI
-	ANDNQ SI, DI, SI
+	MOVQ  DI, 440(DX)
+	MOVQ  DI, 448(DX)
+	MOVQ  DI, 456(DX)
+	MOVQ  DI, 464(DX)
+	MOVQ  312(DX), R8
+	ANDNQ R8, DI, DI
+	MOVQ  DI, 328(DX)
+	ANDNQ SI, DI, R8
 	XORQ  SI, R8
-	MOVQ  R8, 328(DX)
+	XORQ  8(SP), R8
+	MOVQ  R8, 336(DX)
+	MOVQ  8(SP), R8
+	MOVQ  R8, 408(DX)
+	MOVQ  R8, 416(DX)
+	MOVQ  R8, 424(DX)
+	MOVQ  R8, 432(DX)
+	TESTQ SI, 8(DX)
+	SETNE R8
+	ANDQ  $0x01, R8
+	MOVQ  R8, 352(DX)
 
 same_class:
 	VPBROADCASTQ 320(DX), Y1
 	VPBROADCASTQ 312(DX), Y2
-	VPBROADCASTQ 328(DX), Y3
-	VPBROADCASTQ 424(DX), Y4
+	VPBROADCASTQ 336(DX), Y3
+	VPBROADCASTQ 568(DX), Y4
 	MOVQ         first+16(FP), SI
 	ANDQ         $-32, SI
 
@@ -8184,8 +9676,8 @@ pairs:
 	VPXOR   Y3, Y13, Y13
 	VPANDN  Y14, Y2, Y14
 	VPXOR   Y3, Y14, Y14
-	TESTQ   $0x00000001, 336(DX)
-	JEQ     unchanged_gm
+	TESTQ   $0x00000001, 344(DX)
+	JEQ     unchanged_hv
 	VMOVDQU Y7, (AX)(SI*8)
 	VMOVDQU Y8, 32(AX)(SI*8)
 	VMOVDQU Y9, 64(AX)(SI*8)
@@ -8195,7 +9687,7 @@ pairs:
 	VMOVDQU Y13, 192(AX)(SI*8)
 	VMOVDQU Y14, 224(AX)(SI*8)
 
-unchanged_gm:
+unchanged_hv:
 	VPAND   Y4, Y7, Y7
 	VPAND   Y4, Y8, Y8
 	VPAND   Y4, Y9, Y9
@@ -8205,7 +9697,7 @@ unchanged_gm:
 	VPAND   Y4, Y13, Y13
 	VPAND   Y4, Y14, Y14
 	CMPQ    (SP), $0x00
-	JNE     past_gn
+	JNE     past_hw
 	VMOVDQU Y7, (CX)(SI*8)
 	VMOVDQU Y8, 32(CX)(SI*8)
 	VMOVDQU Y9, 64(CX)(SI*8)
@@ -8214,9 +9706,9 @@ unchanged_gm:
 	VMOVDQU Y12, 160(CX)(SI*8)
 	VMOVDQU Y13, 192(CX)(SI*8)
 	VMOVDQU Y14, 224(CX)(SI*8)
-	JMP     copied_go
+	JMP     copied_hx
 
-past_gn:
+past_hw:
 	VMOVNTDQ Y7, (CX)(SI*8)
 	VMOVNTDQ Y8, 32(CX)(SI*8)
 	VMOVNTDQ Y9, 64(CX)(SI*8)
@@ -8226,7 +9718,7 @@ past_gn:
 	VMOVNTDQ Y13, 192(CX)(SI*8)
 	VMOVNTDQ Y14, 224(CX)(SI*8)
 
-copied_go:
+copied_hx:
 	ADDQ    $0x20, SI
 	VMOVDQU (AX)(SI*8), Y7
 	VMOVDQU 32(AX)(SI*8), Y8
@@ -8273,8 +9765,8 @@ copied_go:
 	VPXOR   Y3, Y13, Y13
 	VPANDN  Y14, Y2, Y14
 	VPXOR   Y3, Y14, Y14
-	TESTQ   $0x00000001, 336(DX)
-	JEQ     unchanged_gp
+	TESTQ   $0x00000001, 344(DX)
+	JEQ     unchanged_hy
 	VMOVDQU Y7, (AX)(SI*8)
 	VMOVDQU Y8, 32(AX)(SI*8)
 	VMOVDQU Y9, 64(AX)(SI*8)
@@ -8284,7 +9776,7 @@ copied_go:
 	VMOVDQU Y13, 192(AX)(SI*8)
 	VMOVDQU Y14, 224(AX)(SI*8)
 
-unchanged_gp:
+unchanged_hy:
 	VPAND   Y4, Y7, Y7
 	VPAND   Y4, Y8, Y8
 	VPAND   Y4, Y9, Y9
@@ -8294,7 +9786,7 @@ unchanged_gp:
 	VPAND   Y4, Y13, Y13
 	VPAND   Y4, Y14, Y14
 	CMPQ    (SP), $0x00
-	JNE     past_gq
+	JNE     past_hz
 	VMOVDQU Y7, (CX)(SI*8)
 	VMOVDQU Y8, 32(CX)(SI*8)
 	VMOVDQU Y9, 64(CX)(SI*8)
@@ -8303,9 +9795,9 @@ unchanged_gp:
 	VMOVDQU Y12, 160(CX)(SI*8)
 	VMOVDQU Y13, 192(CX)(SI*8)
 	VMOVDQU Y14, 224(CX)(SI*8)
-	JMP     copied_gr
+	JMP     copied_ia
 
-past_gq:
+past_hz:
 	VMOVNTDQ Y7, (CX)(SI*8)
 	VMOVNTDQ Y8, 32(CX)(SI*8)
 	VMOVNTDQ Y9, 64(CX)(SI*8)
@@ -8315,7 +9807,7 @@ past_gq:
 	VMOVNTDQ Y13, 192(CX)(SI*8)
 	VMOVNTDQ Y14, 224(CX)(SI*8)
 
-copied_gr:
+copied_ia:
 	ADDQ $0x20, SI
 	CMPQ SI, R8
 	JLT  pairs
@@ -8367,8 +9859,8 @@ single:
 	VPXOR   Y3, Y13, Y13
 	VPANDN  Y14, Y2, Y14
 	VPXOR   Y3, Y14, Y14
-	TESTQ   $0x00000001, 336(DX)
-	JEQ     unchanged_gs
+	TESTQ   $0x00000001, 344(DX)
+	JEQ     unchanged_ib
 	VMOVDQU Y7, (AX)(SI*8)
 	VMOVDQU Y8, 32(AX)(SI*8)
 	VMOVDQU Y9, 64(AX)(SI*8)
@@ -8378,7 +9870,7 @@ single:
 	VMOVDQU Y13, 192(AX)(SI*8)
 	VMOVDQU Y14, 224(AX)(SI*8)
 
-unchanged_gs:
+unchanged_ib:
 	VPAND   Y4, Y7, Y7
 	VPAND   Y4, Y8, Y8
 	VPAND   Y4, Y9, Y9
@@ -8388,7 +9880,7 @@ unchanged_gs:
 	VPAND   Y4, Y13, Y13
 	VPAND   Y4, Y14, Y14
 	CMPQ    (SP), $0x00
-	JNE     past_gt
+	JNE     past_ic
 	VMOVDQU Y7, (CX)(SI*8)
 	VMOVDQU Y8, 32(CX)(SI*8)
 	VMOVDQU Y9, 64(CX)(SI*8)
@@ -8397,9 +9889,9 @@ unchanged_gs:
 	VMOVDQU Y12, 160(CX)(SI*8)
 	VMOVDQU Y13, 192(CX)(SI*8)
 	VMOVDQU Y14, 224(CX)(SI*8)
-	JMP     copied_gu
+	JMP     copied_id
 
-past_gt:
+past_ic:
 	VMOVNTDQ Y7, (CX)(SI*8)
 	VMOVNTDQ Y8, 32(CX)(SI*8)
 	VMOVNTDQ Y9, 64(CX)(SI*8)
@@ -8409,7 +9901,7 @@ past_gt:
 	VMOVNTDQ Y13, 192(CX)(SI*8)
 	VMOVNTDQ Y14, 224(CX)(SI*8)
 
-copied_gu:
+copied_id:
 	ADDQ $0x20, SI
 	JMP  groups
 
@@ -8589,7 +10081,7 @@ partial_group:
 	SHRQ         $0x03, R9
 	MOVL         R8, 64(BX)(R9*1)
 	TESTQ        DI, DI
-	JEQ          no_page_gv
+	JEQ          no_page_ie
 	VPBROADCASTQ 48(DX), Y5
 	VPBROADCASTQ 80(DX), Y6
 	VPBROADCASTQ 88(DX), Y7
@@ -8610,11 +10102,11 @@ partial_group:
 	VPAND        Y13, Y12, Y12
 	VPCMPEQQ     Y13, Y12, Y12
 	CMPQ         48(DX), $-1
-	JEQ          parent_stays_gw
+	JEQ          parent_stays_if
 	VPBLENDVB    Y12, Y11, Y10, Y10
 	VMOVDQU      Y10, (AX)(SI*8)
 
-parent_stays_gw:
+parent_stays_if:
 	VPAND        Y4, Y11, Y11
 	VMOVDQU      (CX)(SI*8), Y10
 	VPBLENDVB    Y12, Y11, Y10, Y10
@@ -8635,11 +10127,11 @@ parent_stays_gw:
 	VPAND        Y13, Y12, Y12
 	VPCMPEQQ     Y13, Y12, Y12
 	CMPQ         48(DX), $-1
-	JEQ          parent_stays_gx
+	JEQ          parent_stays_ig
 	VPBLENDVB    Y12, Y11, Y10, Y10
 	VMOVDQU      Y10, 32(AX)(SI*8)
 
-parent_stays_gx:
+parent_stays_ig:
 	VPAND        Y4, Y11, Y11
 	VMOVDQU      32(CX)(SI*8), Y10
 	VPBLENDVB    Y12, Y11, Y10, Y10
@@ -8660,11 +10152,11 @@ parent_stays_gx:
 	VPAND        Y13, Y12, Y12
 	VPCMPEQQ     Y13, Y12, Y12
 	CMPQ         48(DX), $-1
-	JEQ          parent_stays_gy
+	JEQ          parent_stays_ih
 	VPBLENDVB    Y12, Y11, Y10, Y10
 	VMOVDQU      Y10, 64(AX)(SI*8)
 
-parent_stays_gy:
+parent_stays_ih:
 	VPAND        Y4, Y11, Y11
 	VMOVDQU      64(CX)(SI*8), Y10
 	VPBLENDVB    Y12, Y11, Y10, Y10
@@ -8685,11 +10177,11 @@ parent_stays_gy:
 	VPAND        Y13, Y12, Y12
 	VPCMPEQQ     Y13, Y12, Y12
 	CMPQ         48(DX), $-1
-	JEQ          parent_stays_gz
+	JEQ          parent_stays_ii
 	VPBLENDVB    Y12, Y11, Y10, Y10
 	VMOVDQU      Y10, 96(AX)(SI*8)
 
-parent_stays_gz:
+parent_stays_ii:
 	VPAND        Y4, Y11, Y11
 	VMOVDQU      96(CX)(SI*8), Y10
 	VPBLENDVB    Y12, Y11, Y10, Y10
@@ -8710,11 +10202,11 @@ parent_stays_gz:
 	VPAND        Y13, Y12, Y12
 	VPCMPEQQ     Y13, Y12, Y12
 	CMPQ         48(DX), $-1
-	JEQ          parent_stays_ha
+	JEQ          parent_stays_ij
 	VPBLENDVB    Y12, Y11, Y10, Y10
 	VMOVDQU      Y10, 128(AX)(SI*8)
 
-parent_stays_ha:
+parent_stays_ij:
 	VPAND        Y4, Y11, Y11
 	VMOVDQU      128(CX)(SI*8), Y10
 	VPBLENDVB    Y12, Y11, Y10, Y10
@@ -8735,11 +10227,11 @@ parent_stays_ha:
 	VPAND        Y13, Y12, Y12
 	VPCMPEQQ     Y13, Y12, Y12
 	CMPQ         48(DX), $-1
-	JEQ          parent_stays_hb
+	JEQ          parent_stays_ik
 	VPBLENDVB    Y12, Y11, Y10, Y10
 	VMOVDQU      Y10, 160(AX)(SI*8)
 
-parent_stays_hb:
+parent_stays_ik:
 	VPAND        Y4, Y11, Y11
 	VMOVDQU      160(CX)(SI*8), Y10
 	VPBLENDVB    Y12, Y11, Y10, Y10
@@ -8760,11 +10252,11 @@ parent_stays_hb:
 	VPAND        Y13, Y12, Y12
 	VPCMPEQQ     Y13, Y12, Y12
 	CMPQ         48(DX), $-1
-	JEQ          parent_stays_hc
+	JEQ          parent_stays_il
 	VPBLENDVB    Y12, Y11, Y10, Y10
 	VMOVDQU      Y10, 192(AX)(SI*8)
 
-parent_stays_hc:
+parent_stays_il:
 	VPAND        Y4, Y11, Y11
 	VMOVDQU      192(CX)(SI*8), Y10
 	VPBLENDVB    Y12, Y11, Y10, Y10
@@ -8785,17 +10277,17 @@ parent_stays_hc:
 	VPAND        Y7, Y6, Y6
 	VPCMPEQQ     Y7, Y6, Y6
 	CMPQ         48(DX), $-1
-	JEQ          parent_stays_hd
+	JEQ          parent_stays_im
 	VPBLENDVB    Y6, Y5, Y10, Y10
 	VMOVDQU      Y10, 224(AX)(SI*8)
 
-parent_stays_hd:
+parent_stays_im:
 	VPAND     Y4, Y5, Y5
 	VMOVDQU   224(CX)(SI*8), Y7
 	VPBLENDVB Y6, Y5, Y7, Y7
 	VMOVDQU   Y7, 224(CX)(SI*8)
 
-no_page_gv:
+no_page_ie:
 	ADDQ $0x20, SI
 	JMP  groups
 
@@ -8875,10 +10367,10 @@ attributes:
 attributes_break:
 	// What came before the group?
 	TESTQ        DX, DX
-	JEQ          begin_he
+	JEQ          begin_in
 	VPBROADCASTQ -8(AX)(DX*8), Y1
 
-begin_he:
+begin_in:
 	VMOVDQU      (AX)(DX*8), Y3
 	VPERMQ       $0x93, Y3, Y4
 	VPBLENDD     $0x03, Y1, Y4, Y4
@@ -9104,10 +10596,10 @@ consecutive:
 consecutive_break:
 	// What came before the group?
 	TESTQ        DX, DX
-	JEQ          begin_hf
+	JEQ          begin_io
 	VPBROADCASTQ -8(AX)(DX*8), Y1
 
-begin_hf:
+begin_io:
 	VMOVDQU      (AX)(DX*8), Y7
 	VPERMQ       $0x93, Y7, Y8
 	VPBLENDD     $0x03, Y1, Y8, Y8

@@ -72,12 +72,17 @@ func randomEntry(r *rand.Rand) uint64 {
 	return entry(someAttributes[r.IntN(len(someAttributes))], framesBase+uint64(r.IntN(5000)))
 }
 
-// fill fills entries with one structure: a run of pages, the same with other frames, sparse, mixed, both, or anything.
+// fill fills entries with one structure: a run of pages, the same with other frames, sparse, mixed, both, clean and dirty
+// by chance, or anything.
 func fill(r *rand.Rand, e []uint64) {
 	at := someAttributes[r.IntN(len(someAttributes))]
 	other := randomEntry(r)
 	pfn := framesBase - 40 + uint64(r.IntN(4200))
-	kind, period := r.IntN(11), 1+r.IntN(12)
+	kind, period := r.IntN(15), 1+r.IntN(12)
+	mixed := []uint64{decidingBits[r.IntN(len(decidingBits))]}
+	if r.IntN(3) == 0 {
+		mixed = []uint64{x86.PageAccessed, x86.PageDirty, x86.PageSoftDirty}
+	}
 	for i := range e {
 		v := entry(at, pfn+uint64(i))
 		switch kind {
@@ -104,6 +109,13 @@ func fill(r *rand.Rand, e []uint64) {
 			if i%7 == 3 {
 				v = 0
 			} else if i%period == 0 {
+				v = other
+			}
+		case 10, 11, 12, 13: // like pages but for bits that each has or not; among empty ones, or with others
+			v = entry(at^spread(r.IntN(1<<len(mixed)), mixed), pfn+uint64(i))
+			if kind == 12 && i%period != 0 {
+				v = 0
+			} else if kind == 13 && i%period == 0 {
 				v = other
 			}
 		default:

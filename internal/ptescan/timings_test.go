@@ -119,7 +119,7 @@ func timings() []timing {
 			t[j] = entry(rw, uint64(r.IntN(1<<22)))
 		}
 	}, floorXor, ops("6.12", x86.ProtReadonly, 0), ex(ops("6.12", x86.ProtReadonly, x86.ChangeTryWritable), bits))
-	return append(all, scanTimings(dense)...)
+	return append(append(all, mixedTimings()...), scanTimings(dense)...)
 }
 
 // scanTimings are the cases of the other kernels. Those that change a table put it back in the other pass.

@@ -38,7 +38,7 @@ func change256() {
 	s.reload()
 	kind := GP64()
 	MOVQ(s.class("kind"), kind)
-	TESTQ(U32(kindFrames|kindNone|kindPath), kind)
+	TESTQ(U32(kindFrames|kindNone|kindPath|kindSplit), kind)
 	JNE(LabelRef("no_same"))
 	MOVQ(s.pos, s.start)
 	Comment("The end of the pairs of groups from pos on.")
@@ -49,7 +49,10 @@ func change256() {
 	ADDQ(s.pos, s.even)
 	TESTQ(U32(kindStore), kind)
 	JEQ(LabelRef("unchanged"))
+	CMPQ(s.repeated("moved"), U8(0))
+	JNE(LabelRef("same_forms"))
 	s.same256()
+	s.sameForms256()
 	s.pages256(kind)
 	s.alike256()
 	s.group256()
@@ -127,6 +130,52 @@ func (s *change) same256() {
 	JGE(LabelRef("edge"))
 }
 
+// sameForms256 is same256 for a class of two forms.
+func (s *change) sameForms256() {
+	JMP(LabelRef("group"))
+	Label("same_forms")
+	free, moved := constant256(s.repeated("free")), constant256(s.repeated("moved"))
+	Label("same_forms_next")
+	for range 2 {
+		var old [group / quad]reg.VecVirtual
+		t, off := YMM(), YMM()
+		s.fetch(group / 8)
+		for i := range old {
+			old[i] = YMM()
+			VMOVDQU(s.quad(s.pos, i), old[i])
+		}
+		VPXOR(old[0], s.ref, off)
+		for _, e := range old[1:] {
+			VPXOR(e, s.ref, t)
+			VPOR(t, off, off)
+		}
+		VPTEST(s.rel, off)
+		JNE(LabelRef("same_ends"))
+		for i, e := range old {
+			m := YMM()
+			VPAND(free, e, m)
+			VPCMPEQQ(free, m, m)
+			VPAND(moved, m, m)
+			VPANDN(e, s.rel, e)
+			VPXOR(s.xor, e, e)
+			VPXOR(m, e, e)
+			VMOVDQU(e, s.quad(s.pos, i))
+		}
+		ADDQ(U8(group), s.pos)
+	}
+	CMPQ(s.pos, s.even)
+	JLT(LabelRef("same_forms_next"))
+	JMP(LabelRef("same_ends"))
+}
+
+// form256 returns the lanes of e that have the bit free.
+func (s *change) form256(e reg.VecVirtual) reg.VecVirtual {
+	m := YMM()
+	VPAND(s.repeated("free"), e, m)
+	VPCMPEQQ(s.repeated("free"), m, m)
+	return m
+}
+
 // group256 handles one group, in which everything but the pages of the class must be left alone, or can be handled one
 // at a time. If it has pages of another class, that becomes the class.
 func (s *change) group256() {
@@ -186,16 +235,24 @@ func (s *change) group256() {
 	MOVQ(s.class("kind"), kind)
 	TESTQ(U32(kindStore), kind)
 	JEQ(LabelRef("partly_stored"))
+	form := s.forms256(kind)
 	for i := range quads {
 		e, m := member(i)
 		v := YMM()
+		f := s.form256(e)
+		VPAND(s.repeated("moved"), f, f)
 		VPANDN(e, s.rel, v)
 		VPXOR(s.xor, v, v)
+		VPXOR(f, v, v)
 		VPBLENDVB(m, v, e, v)
 		VMOVDQU(v, s.quad(s.pos, i))
 	}
 	TESTQ(U32(kindFlush), kind)
 	JEQ(LabelRef("partly_stored"))
+	TESTQ(U32(kindSplit), kind)
+	JEQ(LabelRef("partly_flush"))
+	ANDQ(form, in)
+	Label("partly_flush")
 	s.flushed(in, s.pos)
 	Label("partly_stored")
 	left := GP64()
@@ -240,11 +297,17 @@ func (s *change) group256() {
 
 	Comment("Make a class of the first page that is not of the class.")
 	Label("foreign")
-	CMPB(s.fresh, U8(0))
+	CMPB(s.fresh, U8(1))
+	JLT(LabelRef("foreign_try"))
 	JNE(LabelRef("in_vain"))
+	CMPQ(s.repeated("free"), U8(0))
+	JNE(LabelRef("in_vain"))
+	Label("foreign_try")
 	CMPB(s.tries, U8(0))
 	JEQ(LabelRef("mixed"))
 	e, lane := GP64(), GP64()
+	CMPL(s.not.As32(), I8(-1))
+	SETNE(s.together)
 	Label("foreign_next")
 	TESTQ(s.not, s.not)
 	JEQ(LabelRef("mixed"))
@@ -254,7 +317,11 @@ func (s *change) group256() {
 	MOVQ(Mem{Base: s.t, Index: lane, Scale: 8}, e)
 	TESTQ(e, s.pte("Exists"))
 	JEQ(LabelRef("foreign_next"))
-	MOVB(U8(1), s.fresh)
+	MOVQ(e, left)
+	XORQ(s.class("ref"), left)
+	TESTQ(left, s.class("rel"))
+	JEQ(LabelRef("foreign_next"))
+	INCB(s.fresh)
 	s.classify(e)
 	s.reload()
 	TESTQ(U32(kindNone), s.class("kind"))
@@ -262,6 +329,26 @@ func (s *change) group256() {
 	Label("in_vain")
 	MOVB(U8(0), s.tries)
 	JMP(LabelRef("mixed"))
+}
+
+// forms256 returns the pages of the group that need a flush, of those of the class, if kind is kindSplit.
+func (s *change) forms256(kind reg.GPVirtual) reg.GPVirtual {
+	one, form := label("one_form"), zeroed()
+	TESTQ(U32(kindSplit), kind)
+	JEQ(LabelRef(one))
+	s.joinForms(form)
+	XORQ(s.class("split"), form)
+	Label(one)
+	return form
+}
+
+// joinForms sets form, which is 0, to the entries of the group that have the bit free.
+func (s *change) joinForms(form reg.GPVirtual) {
+	for i := group/quad - 1; i >= 0; i-- {
+		e := YMM()
+		VMOVDQU(s.quad(s.pos, i), e)
+		join(s.form256(e), form)
+	}
 }
 
 // frames256 changes a group of write candidates by the bitmap of exclusive frames.
@@ -322,27 +409,21 @@ func (s *change) frames256() {
 
 	Label("frames_change")
 	ADDQ(U8(group), s.count)
+	CMPQ(s.class("need"), I8(-1))
+	JEQ(LabelRef("frames_all"))
+	XORQ(high, high)
+	s.joinForms(high)
+	ANDQ(high, word)
+	Label("frames_all")
 	s.outcome(word, kindStore, high)
 	JEQ(LabelRef("frames_next"))
-	up, lanes, wide := YMM(), YMM(), XMM()
-	VPBROADCASTQ(s.class("upXor"), up)
-	VPMOVZXBQ(constant("lanes", 0x08040201), lanes)
-	VMOVQ(word, wide)
-	set := YMM()
-	VPBROADCASTQ(wide, set)
-	for i := range quads {
-		v, m := YMM(), YMM()
-		VPANDN(s.quad(s.pos, i), s.rel, v)
-		VPXOR(s.xor, v, v)
-		VPAND(lanes, set, m)
-		VPCMPEQQ(lanes, m, m)
-		VPAND(up, m, m)
-		VPXOR(m, v, v)
-		VMOVDQU(v, s.quad(s.pos, i))
-		if i < quads-1 {
-			VPSLLQ(U8(quad), lanes, lanes)
-		}
-	}
+	CMPQ(s.repeated("upMoved"), U8(0))
+	JNE(LabelRef("frames_forms"))
+	s.upgradeFrames(word, false)
+	JMP(LabelRef("frames_stored"))
+	Label("frames_forms")
+	s.upgradeFrames(word, true)
+	Label("frames_stored")
 	s.outcome(word, kindFlush, high)
 	s.flushed(high, s.pos)
 	Label("frames_next")
@@ -373,10 +454,40 @@ func (s *change) frames256() {
 	JMP(LabelRef("frames_change"))
 }
 
+// upgradeFrames changes a group of the class, and makes the entries of the bitmap word writable. forms tells that it
+// matters which form they have.
+func (s *change) upgradeFrames(word reg.GPVirtual, forms bool) {
+	up, lanes, set := constant256(s.class("upXor")), YMM(), spread256(word)
+	VPMOVZXBQ(constant("lanes", 0x08040201), lanes)
+	for i := range group / quad {
+		v, m, e := YMM(), YMM(), s.quad(s.pos, i)
+		VPAND(lanes, set, m)
+		VPCMPEQQ(lanes, m, m)
+		if forms {
+			f := YMM()
+			VMOVDQU(e, f)
+			VPAND(s.repeated("free"), f, f)
+			VPCMPEQQ(s.repeated("free"), f, f)
+			VPAND(s.repeated("upMoved"), f, f)
+			VPXOR(up, f, f)
+			VPAND(f, m, m)
+		} else {
+			VPAND(up, m, m)
+		}
+		VPANDN(e, s.rel, v)
+		VPXOR(s.xor, v, v)
+		VPXOR(m, v, v)
+		VMOVDQU(v, e)
+		if i < group/quad-1 {
+			VPSLLQ(U8(quad), lanes, lanes)
+		}
+	}
+}
+
 // frameOf turns e, an entry of the class, into the number of its frame's bit.
 func (s *change) frameOf(e reg.GPVirtual) {
 	tmp := GP64()
-	MOVQ(s.own("deciding"), tmp)
+	MOVQ(s.class("rel"), tmp)
 	ANDNQ(e, tmp, e)
 	XORQ(s.class("xor"), e)
 	s.frameBit(e)

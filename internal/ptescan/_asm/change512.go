@@ -17,11 +17,12 @@ const (
 	kindFrames             // it depends on the frame
 	kindNone               // there is no class: noClass
 	kindPath               // the last table ended on class.path
+	kindSplit              // kindFlush holds for one form only
 )
 
 // change is the state of the kernel while it is being written down. It has seven paths, fastest first:
 //
-//	same     all pages of the group are of the class, nothing else is in it
+//	same     all pages of the group are of the class, nothing else is in it (in two forms, if the class has)
 //	sparse   or empty
 //	pages    or else what surely stays
 //	others   or else entries of one kind, which may change; once more where there are empty ones, too
@@ -32,8 +33,9 @@ const (
 // A group for which a path does not hold goes on to a slower one. Mixed groups come in runs: after one, the next few
 // are taken for mixed, too.
 type change struct {
-	c gotypes.Component
-	t reg.Register
+	c    gotypes.Component
+	t    reg.Register
+	fork bool // only classify is used, for a copy
 
 	pos   reg.GPVirtual // first entry of the group at hand
 	start reg.GPVirtual // first entry of the run of same groups
@@ -42,7 +44,7 @@ type change struct {
 	first reg.GPVirtual // first entry to flush
 	not   reg.GPVirtual // entries of the group that are not of the class
 
-	ref, rel, xor reg.VecVirtual
+	ref, rel, xor, free, moved reg.VecVirtual
 
 	// Constants of the mixed path.
 	keep, set, selected, valid, moveMask, moveWant, moveFrom, moveTo, invert, flushMask, flushWant reg.VecVirtual
@@ -58,6 +60,7 @@ type change struct {
 	until, pending                           Mem // for AVX2: end of the group, entries for others256
 	last, end                                Mem
 	tries, fresh, run, backoff, dirty, blend Mem // bytes of one word
+	together                                 Mem // another: whether a group has pages of the class and others
 }
 
 func (s *change) pte(name string) Mem { return mem(s.c.Field("pte").Field(name)) }
@@ -106,7 +109,7 @@ func change512() {
 		VMOVDQU64(s.acc, mem(r.Field("Ask").Index(0)))
 	})
 
-	s.ref, s.rel, s.xor = ZMM(), ZMM(), ZMM()
+	s.ref, s.rel, s.xor, s.free, s.moved = ZMM(), ZMM(), ZMM(), ZMM(), ZMM()
 	kind := GP64()
 	Label("begin")
 	Label("dispatch")
@@ -114,7 +117,7 @@ func change512() {
 	JGE(LabelRef("edge"))
 	s.reload()
 	MOVQ(s.class("kind"), kind)
-	TESTQ(U32(kindFrames|kindNone|kindPath), kind)
+	TESTQ(U32(kindFrames|kindNone|kindPath|kindSplit), kind)
 	JNE(LabelRef("no_same"))
 	MOVQ(s.pos, s.start)
 	Comment("The end of the pairs of groups from pos on.")
@@ -125,7 +128,10 @@ func change512() {
 	ADDQ(s.pos, s.even)
 	TESTQ(U32(kindStore), kind)
 	JEQ(LabelRef("unchanged"))
-	s.same()
+	CMPQ(s.repeated("moved"), U8(0))
+	JNE(LabelRef("same_forms"))
+	s.same("same", false)
+	s.same("same_forms", true)
 	s.unchanged()
 
 	Label("no_same")
@@ -134,6 +140,8 @@ func change512() {
 	s.load()
 	TESTQ(U32(kindNone), kind)
 	JNE(LabelRef("no_class"))
+	TESTQ(U32(kindSplit), kind)
+	JNE(LabelRef("partly_again"))
 	s.frames()
 
 	s.sparse()
@@ -173,9 +181,19 @@ const (
 
 // reload loads the class.
 func (s *change) reload() {
-	VPBROADCASTQ(s.own("deciding"), s.rel)
+	VPBROADCASTQ(s.class("rel"), s.rel)
 	VPBROADCASTQ(s.class("ref"), s.ref)
 	VPBROADCASTQ(s.class("xor"), s.xor)
+	if s.free != nil {
+		VPBROADCASTQ(s.repeated("free"), s.free)
+		VPBROADCASTQ(s.repeated("moved"), s.moved)
+	}
+}
+
+// move makes of v what becomes of the form that it has, in the lanes of act if given. It was worked out as if it were of
+// the first form; the bit free is as it was.
+func (s *change) move(v reg.VecVirtual, act *reg.OpmaskVirtual) {
+	VPXORQ(s.moved, v, test(s.free, v, act), v)
 }
 
 // epilogue returns the result.
@@ -199,7 +217,7 @@ func (s *change) prologue(clear func(r gotypes.Component)) {
 	s.pos, s.start, s.even, s.count, s.first, s.not = GP64(), GP64(), GP64(), GP64(), GP64(), GP64()
 	s.last, s.end, s.hi, s.until, s.pending = AllocLocal(8), AllocLocal(8), AllocLocal(8), AllocLocal(8), AllocLocal(8)
 	flags := AllocLocal(8)
-	for i, m := range []*Mem{&s.tries, &s.backoff, &s.fresh, &s.run, &s.dirty, &s.blend} {
+	for i, m := range []*Mem{&s.tries, &s.backoff, &s.fresh, &s.run, &s.dirty, &s.blend, &s.together} {
 		*m = flags.Offset(i)
 	}
 
@@ -248,10 +266,10 @@ func (s *change) differ(n int, line func(i int) Op) {
 }
 
 // same changes groups whose pages are all of the class. It takes two at a time: the loop over a table is then short
-// enough for branch predictors to know its end.
-func (s *change) same() {
+// enough for branch predictors to know its end. forms is for a class of two forms.
+func (s *change) same(name string, forms bool) {
 	const lines = 2 * group / 8
-	Label("same")
+	Label(name)
 	var old [lines]reg.VecVirtual
 	for i := range old {
 		old[i] = ZMM()
@@ -262,13 +280,16 @@ func (s *change) same() {
 	JNE(LabelRef("same_ends"))
 	for i := range old {
 		tern(old[i], s.rel, s.xor, clrXor)
+		if forms {
+			s.move(old[i], nil)
+		}
 	}
 	for i := range old {
 		VMOVDQU64(old[i], s.line(s.pos, i))
 	}
 	ADDQ(U8(2*group), s.pos)
 	CMPQ(s.pos, s.even)
-	JLT(LabelRef("same"))
+	JLT(LabelRef(name))
 	JMP(LabelRef("same_ends"))
 }
 

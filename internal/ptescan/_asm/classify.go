@@ -6,59 +6,192 @@ import (
 	"github.com/mmcloughlin/avo/reg"
 )
 
-// classify makes a class of the page e, which it destroys.
+// form is what becomes of a page of one form of a class: if it does not, or cannot, become writable because of its frame, and
+// if it does. If it cannot, upKind is kindNone.
+type form struct{ flip, kind, upXor, upKind Mem }
+
+func newForm() form {
+	f := AllocLocal(32)
+	return form{f, f.Offset(8), f.Offset(16), f.Offset(24)}
+}
+
+// classify makes a class of the page e, which it destroys. If e differs from the class before by one bit, it tries to
+// have both in one, but for a fork, which knows only classes of one form.
 func (s *change) classify(e reg.GPVirtual) {
-	bits := GP64()
-	v, kind := GP64(), GP64()
-	XORQ(kind, kind)
-	MOVQ(e, v)
-	MOVQ(kind, s.class("add"))
-	TESTQ(e, s.pte("Select"))
-	JEQ(LabelRef("accept"))
-	MOVQ(U32(1), s.class("add"))
-	s.transform(e, v, bits)
-	CMPQ(s.own("upgrade"), U8(0))
-	JEQ(LabelRef("verdict"))
-	MOVQ(s.pte("WritableMask"), bits)
-	ANDQ(v, bits)
-	CMPQ(bits, s.pte("WritableWant"))
-	JNE(LabelRef("verdict"))
-	TESTQ(v, s.own("any"))
-	JEQ(LabelRef("verdict"))
-	CMPQ(s.own("upgrade"), U8(2))
-	JEQ(LabelRef("upgrade"))
-	Comment("If only the caller knows, there is no class.")
-	MOVQ(U32(kindNone), kind)
-	CMPQ(s.own("bits"), U8(0))
-	JEQ(LabelRef("accept"))
-	Comment("It depends on the frames: work out both outcomes.")
-	up := GP64()
-	MOVQ(v, up)
-	s.mkWrite(up)
-	MOVQ(up, bits)
-	XORQ(v, bits)
-	MOVQ(bits, s.class("upXor"))
-	s.verdict(e, v, kind)
-	MOVQ(kind, s.class("noKind"))
-	s.verdict(e, up, kind)
-	MOVQ(kind, s.class("upKind"))
-	MOVQ(U32(kindFrames), kind)
-	JMP(LabelRef("accept"))
-	Label("upgrade")
-	s.mkWrite(v)
-	Label("verdict")
-	s.verdict(e, v, kind)
+	var forms [2]form
+	for i := range forms {
+		forms[i] = newForm()
+	}
+	free, t := GP64(), GP64()
+	if s.fork {
+		XORQ(free, free)
+	} else {
+		s.guess(e, free)
+	}
+	Label("classify_again")
+	ANDNQ(e, free, e)
+	s.evaluate(e, forms[0])
+	XORQ(free, e)
+	s.evaluate(e, forms[1])
+	XORQ(free, e)
+	s.unite(forms, free)
 
 	Label("accept")
-	MOVQ(kind, s.class("kind"))
 	MOVQ(e, s.class("ref"))
-	MOVQ(e, bits)
-	XORQ(v, bits)
-	MOVQ(bits, s.class("flip"))
-	MOVQ(s.own("deciding"), bits)
-	ANDNQ(e, bits, e)
+	s.repeat("free", free)
+	MOVQ(s.own("deciding"), t)
+	ANDNQ(t, free, free)
+	MOVQ(free, s.class("rel"))
+	ANDNQ(e, free, t)
+	XORQ(e, t)
+	XORQ(forms[0].flip, t)
+	MOVQ(t, s.class("xor"))
+	MOVQ(forms[0].flip, t)
+	s.repeat("flip", t)
+	TESTQ(e, s.pte("Select"))
+	SETNE(t.As8())
+	ANDQ(U8(1), t)
+	MOVQ(t, s.class("add"))
+}
+
+// guess sets free to the bit in which e differs from the class, if it is one, or else to that of the class.
+func (s *change) guess(e, free reg.GPVirtual) {
+	d, t := GP64(), GP64()
+	MOVQ(s.repeated("free"), free)
+	MOVQ(e, d)
+	XORQ(s.class("ref"), d)
+	ANDQ(s.own("deciding"), d)
+	ANDNQ(d, free, d)
+	LEAQ(Mem{Base: d, Disp: -1}, t)
+	ANDQ(d, t)
+	JNE(LabelRef("classify_again"))
+	MOVQ(s.pte("Exists"), t)
+	ORQ(s.pte("Frame"), t)
+	ANDNQ(d, t, d)
+	CMOVQNE(d, free)
+}
+
+// repeat stores r in all words of a field of the class, and repeated is the first of them.
+func (s *change) repeat(field string, r reg.GPVirtual) {
+	for i := range quad {
+		MOVQ(r, mem(s.c.Field("class").Field(field).Index(i)))
+	}
+}
+
+func (s *change) repeated(field string) Mem { return mem(s.c.Field("class").Field(field).Index(0)) }
+
+// evaluate works out what becomes of the page e.
+func (s *change) evaluate(e reg.GPVirtual, f form) {
+	v, t, up, all, ready := GP64(), GP64(), GP64(), label("all"), label("evaluated")
+	MOVQ(U32(0), f.upXor)
+	MOVQ(U32(kindNone), f.upKind)
+	MOVQ(e, v)
+	TESTQ(e, s.pte("Select"))
+	JEQ(LabelRef(ready))
+	s.transform(e, v, t)
+	CMPQ(s.own("upgrade"), U8(0))
+	JEQ(LabelRef(ready))
+	MOVQ(s.pte("WritableMask"), t)
+	ANDQ(v, t)
+	CMPQ(t, s.pte("WritableWant"))
+	JNE(LabelRef(ready))
+	TESTQ(v, s.own("any"))
+	JEQ(LabelRef(ready))
+	CMPQ(s.own("upgrade"), U8(2))
+	JEQ(LabelRef(all))
+	MOVQ(v, up)
+	s.mkWrite(up)
+	s.verdict(e, up, t)
+	MOVQ(t, f.upKind)
+	XORQ(v, up)
+	MOVQ(up, f.upXor)
+	JMP(LabelRef(ready))
+	Label(all)
+	s.mkWrite(v)
+	Label(ready)
+	s.verdict(e, v, t)
+	MOVQ(t, f.kind)
 	XORQ(e, v)
-	MOVQ(v, s.class("xor"))
+	MOVQ(v, f.flip)
+}
+
+// unite makes of two forms what is common to the class. If they have too little in common, it makes free 0 and goes
+// back to "classify_again".
+func (s *change) unite(f [2]form, free reg.GPVirtual) {
+	kind, moved, t, t2 := GP64(), GP64(), GP64(), GP64()
+	MOVQ(f[0].flip, moved)
+	XORQ(f[1].flip, moved)
+	Comment("The bit free must be left as it is by the first form's change.")
+	TESTQ(free, f[0].flip)
+	JNE(LabelRef("unite_fails"))
+	MOVQ(f[0].upKind, t)
+	ANDQ(f[1].upKind, t)
+	TESTQ(U32(kindNone), t)
+	JEQ(LabelRef("unite_frames"))
+	MOVQ(f[0].kind, kind)
+	MOVQ(kind, t)
+	ORQ(f[1].kind, kind)
+	XORQ(f[1].kind, t)
+	JEQ(LabelRef("united"))
+	Comment("Do both forms come together?")
+	if !s.fork {
+		CMPB(s.together, U8(0))
+		JEQ(LabelRef("unite_fails"))
+	}
+	TESTQ(U32(kindFlush), t)
+	JEQ(LabelRef("united"))
+	ORQ(U8(kindSplit), kind)
+	MOVQ(f[0].kind, t)
+	SHRQ(U8(1), t)
+	ANDQ(U8(1), t)
+	NEGQ(t)
+	MOVQ(t, s.class("split"))
+	JMP(LabelRef("united"))
+
+	Comment("It depends on the frames, and on the caller if he gave no bits.")
+	Label("unite_frames")
+	CMPQ(s.own("bits"), U8(0))
+	JEQ(LabelRef("unite_fails"))
+	TESTQ(moved, moved)
+	JNE(LabelRef("unite_fails"))
+	MOVQ(f[0].kind, t)
+	MOVQ(t, s.class("noKind"))
+	CMPQ(t, f[1].kind)
+	JNE(LabelRef("unite_fails"))
+	MOVQ(f[1].upKind, t)
+	MOVQ(t, s.class("upKind"))
+	MOVQ(f[0].upKind, t2)
+	MOVQ(f[1].upXor, kind)
+	MOVQ(kind, s.class("upXor"))
+	MOVQ(free, s.class("need"))
+	TESTQ(U32(kindNone), t2)
+	JNE(LabelRef("unite_need"))
+	CMPQ(t, t2)
+	JNE(LabelRef("unite_fails"))
+	MOVQ(f[0].upXor, t)
+	MOVQ(t, s.class("upXor"))
+	MOVQ(I32(-1), s.class("need"))
+	XORQ(kind, t)
+	Label("unite_up")
+	s.repeat("upMoved", t)
+	MOVQ(U32(kindFrames), kind)
+	JMP(LabelRef("united"))
+	Label("unite_need")
+	TESTQ(U32(kindNone), t)
+	JNE(LabelRef("unite_fails"))
+	XORQ(t, t)
+	JMP(LabelRef("unite_up"))
+
+	Label("unite_fails")
+	MOVQ(U32(kindNone), kind)
+	XORQ(moved, moved)
+	TESTQ(free, free)
+	JEQ(LabelRef("united"))
+	XORQ(free, free)
+	JMP(LabelRef("classify_again"))
+	Label("united")
+	MOVQ(kind, s.class("kind"))
+	s.repeat("moved", moved)
 }
 
 // transform sets v to PTEChange.Apply(e).

@@ -28,6 +28,12 @@ func (s *change) frames() {
 		VMOVDQA64(s.old[i], v[i])
 		tern(v[i], s.rel, s.xor, clrXor)
 	}
+	// Whether an entry has the bit free has not changed.
+	need := func(i int) reg.OpmaskVirtual {
+		k := K()
+		VPTESTMQ_BCST(s.class("need"), v[i], k)
+		return k
+	}
 	Comment("Do the frames follow each other?")
 	first, start, off, k := GP64(), ZMM(), ZMM(), K()
 	VMOVQ(v[0].AsX(), first)
@@ -72,6 +78,22 @@ func (s *change) frames() {
 	CMOVQEQ(word, high)
 	ORQ(high, word)
 
+	Label("frames_known")
+	CMPQ(s.class("need"), I8(-1))
+	JEQ(LabelRef("frames_all"))
+	ANDQ(pack(4, need), word)
+	Label("frames_all")
+	CMPQ(s.repeated("upMoved"), U8(0))
+	JEQ(LabelRef("frames_up"))
+	KMOVD(word.As32(), k)
+	for i := range v {
+		m := test(s.free, v[i], &k)
+		VPXORQ_BCST(s.repeated("upMoved"), v[i], m, v[i])
+		if i < 3 {
+			KSHIFTRD(U8(8), k, k)
+		}
+	}
+	Label("frames_up")
 	KMOVD(word.As32(), k)
 	for i := range v {
 		VPXORQ(up, v[i], k, v[i])
@@ -118,11 +140,10 @@ func (s *change) frames() {
 	MOVQ(pack(4, func(i int) reg.OpmaskVirtual {
 		k := K()
 		KXNORB(in, in, k)
-		m := test(ones, s.gather(n[i], k), nil)
-		VPXORQ(up, v[i], m, v[i])
-		return m
+		g := s.gather(n[i], k)
+		return test(ones, g, nil)
 	}), word)
-	JMP(LabelRef("frames_change"))
+	JMP(LabelRef("frames_known"))
 }
 
 // outcome sets dst, and the flags, to the lanes in which flag holds, if bits are the lanes that are upgraded.

@@ -19,9 +19,9 @@ func (s *change) pages256(kind reg.GPVirtual) {
 	Label("group")
 	MOVB(U8(0), s.fresh)
 	s.fetch(group / 8)
-	TESTQ(U32(kindFrames|kindNone), s.class("kind"))
+	TESTQ(U32(kindFrames|kindNone|kindSplit), s.class("kind"))
 	JNE(LabelRef("group_again"))
-	rest, zero, flip := clear256(), clear256(), constant256(s.class("flip"))
+	rest, zero, flip := clear256(), clear256(), constant256(s.repeated("flip"))
 	in := zeroed()
 	var v [quads]reg.VecVirtual
 	for i := quads - 1; i >= 0; i-- {
@@ -49,6 +49,35 @@ func (s *change) member256(i int, e *reg.VecVirtual, zero, ref, rel reg.VecVirtu
 	VPAND(rel, m, m)
 	VPCMPEQQ(zero, m, m)
 	return m
+}
+
+// move256 makes of v, in the entries of the bitmap in, what becomes of the form that they have. They were worked out as if
+// they were of the first form.
+func (s *change) move256(in reg.GPVirtual, v [group / quad]reg.VecVirtual) {
+	none, set, lanes := label("moved"), spread256(in), YMM()
+	CMPQ(s.repeated("moved"), U8(0))
+	JEQ(LabelRef(none))
+	VPMOVZXBQ(constant("lanes", 0x08040201), lanes)
+	for i, e := range v {
+		m, f := YMM(), s.form256(e)
+		VPAND(lanes, set, m)
+		VPCMPEQQ(lanes, m, m)
+		VPAND(f, m, m)
+		VPAND(s.repeated("moved"), m, m)
+		VPXOR(m, e, e)
+		if i < len(v)-1 {
+			VPSLLQ(U8(quad), lanes, lanes)
+		}
+	}
+	Label(none)
+}
+
+// spread256 fills a new register with bits.
+func spread256(bits reg.GPVirtual) reg.VecVirtual {
+	x, y := XMM(), YMM()
+	VMOVQ(bits, x)
+	VPBROADCASTQ(x, y)
+	return y
 }
 
 // join adds the lanes of m to bits, below those that are there.
@@ -90,6 +119,7 @@ func (s *change) leave256(path uint32, name string, in reg.GPVirtual, v [group /
 	ADDQ(n, s.count)
 	TESTQ(U32(kindStore), kind)
 	JEQ(LabelRef(name + "_stored"))
+	s.move256(in, v)
 	for i, e := range v {
 		VMOVDQU(e, s.quad(s.pos, i))
 	}
@@ -138,8 +168,7 @@ func (s *change) alike256() {
 		VPOR(m, t, d)
 		VPANDN(v[i], d, d)
 		VPOR(d, rest, rest)
-		VPBROADCASTQ(s.class("flip"), d)
-		VPAND(d, m, m)
+		VPAND(s.repeated("flip"), m, m)
 		VPBROADCASTQ(s.other("flip"), d)
 		VPAND(d, t, t)
 		VPOR(t, m, m)

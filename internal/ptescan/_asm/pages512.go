@@ -17,7 +17,7 @@ func (s *change) sparse() {
 		k := K()
 		VPTESTMQ_BCST(s.own("filled"), e, k)
 		tern(off, e, s.ref, orXor, k)
-		VPXORQ_BCST(s.class("flip"), e, k, e)
+		VPXORQ_BCST(s.repeated("flip"), e, k, e)
 		pages.add(lanes{k: k})
 	}
 	k := test(off, s.rel, nil)
@@ -46,7 +46,7 @@ func (s *change) pages() {
 		KNOTB(k, o)
 		tern(off, e, s.ref, orXor, k)
 		VPORQ(e, rest, o, rest)
-		VPXORQ_BCST(s.class("flip"), e, k, e)
+		VPXORQ_BCST(s.repeated("flip"), e, k, e)
 		pages.add(lanes{k: k})
 	}
 	k, l := test(off, s.rel, nil), K()
@@ -77,6 +77,17 @@ func (s *change) leave(path uint32, name string, in reg.GPVirtual, others func(k
 	ADDQ(n, s.count)
 	TESTQ(U32(kindStore), kind)
 	JEQ(LabelRef(name + "_stored"))
+	CMPQ(s.repeated("moved"), U8(0))
+	JEQ(LabelRef(name + "_moved"))
+	k := K()
+	KMOVD(in.As32(), k)
+	for i, e := range s.old {
+		s.move(e, &k)
+		if i < 3 {
+			KSHIFTRD(U8(8), k, k)
+		}
+	}
+	Label(name + "_moved")
 	for i, e := range s.old {
 		VMOVDQU64(e, s.line(s.pos, i))
 	}
@@ -123,8 +134,8 @@ func (s *change) others512(path uint32, name string, all bool) {
 		}
 		tern(off, e, s.ref, orXor, k)
 		tern(unlike, e, ref, orXor, o)
-		VPXORQ_BCST(s.class("flip"), e, k, e)
 		VPXORQ_BCST(s.other("flip"), e, o, e)
+		VPXORQ_BCST(s.repeated("flip"), e, k, e)
 		pages.add(lanes{k: k})
 	}
 	k, u := test(off, s.rel, nil), K()

@@ -51,12 +51,15 @@ func (s *change) partly() {
 		t := ZMM()
 		VMOVDQA64(s.old[i], t)
 		tern(t, s.rel, s.xor, clrXor)
+		s.move(t, nil)
 		VMOVDQA64(s.old[i], k[i], t)
 		VMOVDQU64(t, s.line(s.pos, i))
 	}
 	MOVB(U8(0), s.dirty)
 	TESTQ(U32(kindFlush), kind)
 	JEQ(LabelRef("partly_stored"))
+	TESTQ(U32(kindSplit), kind)
+	JNE(LabelRef("partly_split"))
 	s.flushed(n, s.pos)
 	Label("partly_stored")
 	ADDQ(U8(group), s.pos)
@@ -64,6 +67,15 @@ func (s *change) partly() {
 	JGE(LabelRef("edge"))
 	TESTL(s.not.As32(), s.not.As32())
 	JNE(LabelRef("partly_next"))
+	JMP(LabelRef("dispatch"))
+
+	Comment("Only one form needs a flush.")
+	Label("partly_split")
+	form := pack(4, func(i int) reg.OpmaskVirtual { return test(s.free, s.old[i], nil) })
+	XORQ(s.class("split"), form)
+	ANDQ(form, n)
+	s.flushed(n, s.pos)
+	ADDQ(U8(group), s.pos)
 	JMP(LabelRef("dispatch"))
 
 	Label("partly_install")
@@ -120,22 +132,33 @@ func (s *change) partly() {
 	JMP(LabelRef("partly_change"))
 }
 
-// foreign makes a class of the first page of the group that is not of the class, and goes back to try it, once a
-// group, and until that fails.
+// foreign makes a class of the first page of the group that is not of the class, and goes back to try it: once a
+// group, once more if the class has one form only, and until that fails.
 func (s *change) foreign() {
 	Label("no_class")
-	MOVQ(U32(0xffffffff), s.not)
+	MOVQ(pack(4, func(i int) reg.OpmaskVirtual {
+		t := ZMM()
+		VPXORQ(s.old[i], s.ref, t)
+		return test(s.rel, t, nil)
+	}), s.not)
 	Label("foreign")
-	CMPB(s.fresh, U8(0))
+	CMPB(s.fresh, U8(1))
+	JLT(LabelRef("foreign_try"))
 	JNE(LabelRef("in_vain"))
+	CMPQ(s.repeated("free"), U8(0))
+	JNE(LabelRef("in_vain"))
+	Label("foreign_try")
 	CMPB(s.tries, U8(0))
 	JEQ(LabelRef("mixed"))
 	e := GP64()
 	exists := broadcast512(s.pte("Exists"))
 	pages := pack(4, func(i int) reg.OpmaskVirtual { return test(exists, s.old[i], nil) })
+	MOVQ(pages, e)
 	ANDQ(s.not, pages)
 	JEQ(LabelRef("mixed"))
-	MOVB(U8(1), s.fresh)
+	CMPQ(pages, e)
+	SETNE(s.together)
+	INCB(s.fresh)
 	lowest(pages, e)
 	ADDQ(s.pos, e)
 	MOVQ(s.line(e, 0), e)

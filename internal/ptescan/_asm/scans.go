@@ -273,7 +273,7 @@ func (x *isa) copyMixed(c, r gotypes.Component, t, child, pos reg.Register, act 
 // copyClass returns the class of the first entry of the range, as change has them: entries whose bits rel are those of
 // ref turn into old&^rel ^ xor. If that entry is no page, any page will do.
 func (x *isa) copyClass(of gotypes.Component, t reg.Register) (ref, rel, xor reg.VecVirtual) {
-	s, e := &change{c: of}, GP64()
+	s, e := &change{c: of, fork: true}, GP64()
 	Load(Param("first"), e)
 	MOVQ(Mem{Base: t, Index: e, Scale: 8}, e)
 	diff := GP64()
