@@ -9,11 +9,16 @@ import (
 // absent checks an entry that maps no page.
 func (c *checker) absent(l *leaf) {
 	m := c.m
-	if err := m.layout.Check(l.level, l.raw); err != nil {
+	d := m.layout.Decode(l.level, l.raw)
+	legal := l.raw
+	if d.Kind == swapentry.KindMarker && m.Policy.UffdWPAsync {
+		// PAGEMAP_SCAN write-protects whatever is not none, guards and poison too.
+		legal = uint64(swapentry.SwpClearUffdWP(x86.PTE(legal)))
+	}
+	if err := m.layout.Check(l.level, legal); err != nil {
 		c.at(l.va, l.raw, "%v", err)
 		return
 	}
-	d := m.layout.Decode(l.level, l.raw)
 	if d.Kind.HasPFN() {
 		if use, ok := m.ram.UseOf(d.PFN); !ok || use != physmem.UsePage || uint64(d.PFN) >= uint64(len(m.pages)) {
 			c.at(l.va, l.raw, "%v entry for frame %#x, which is not allocated as a page", d.Kind, uint64(d.PFN))

@@ -142,10 +142,11 @@ func (f *fault) hugeWrite(e x86.PMD) (done bool, err error) {
 			return done, err
 		}
 	case normal && (f.m.exclusive(head) || f.m.Policy.Reuse == ReuseExclusive && f.m.soleOwnerHuge(head)):
+		f.takeHuge(head)
 		if unshare {
 			return true, nil
 		}
-		return true, f.hugeReuse(e, head)
+		return true, f.hugeReuse(e)
 	}
 	return false, f.c.splitHugePMD(f.v, f.va)
 }
@@ -162,15 +163,19 @@ func (m *Machine) soleOwnerHuge(head x86.PFN) bool {
 	return f.ref == 1
 }
 
-func (f *fault) hugeReuse(e x86.PMD, head x86.PFN) error {
+// takeHuge makes the huge page one of this area alone. Linux: mm/rmap.c:folio_move_anon_rmap()
+func (f *fault) takeHuge(head x86.PFN) {
+	f.v.prepareAnon()
+	f.m.pages[head].anon = f.v.anon
+	f.m.setExclusive(head, true)
+}
+
+func (f *fault) hugeReuse(e x86.PMD) error {
 	c, ok := f.relockPMD(e)
 	if !ok {
 		return nil
 	}
 	defer c.Unlock()
-	f.v.prepareAnon()
-	f.m.pages[head].anon = f.v.anon
-	f.m.setExclusive(head, true)
 	n := f.m.mkWritePMD(f.v, f.va, e.MkYoung().MkDirty(f.m.abi), GainReuse)
 	c.SetAccessFlags(f.va.Index(x86.LevelPMD), n, true)
 	return nil

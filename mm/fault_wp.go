@@ -32,7 +32,8 @@ func (f *fault) writeProtected() error {
 	}
 	if normal && f.m.anonPage(pfn) {
 		if f.mayTake(pfn) {
-			if unshare {
+			if unshare { // nothing is stored
+				f.take(pfn)
 				return nil
 			}
 			return f.reuse(pfn)
@@ -161,12 +162,19 @@ func (f *fault) reuse(pfn x86.PFN) error {
 		return nil
 	}
 	defer c.Unlock()
-	if !f.m.exclusive(pfn) {
-		f.m.takeAnon(pfn, f.v)
-	}
+	f.take(pfn)
 	e := f.m.mkWrite(f.v, f.va, f.orig.MkYoung().MkDirty(f.m.abi), GainReuse)
 	c.SetAccessFlags(f.slot(), e, true)
 	return nil
+}
+
+// take makes the anonymous page one of this area alone.
+//
+// Linux: mm/rmap.c:folio_move_anon_rmap()
+func (f *fault) take(pfn x86.PFN) {
+	if !f.m.exclusive(pfn) {
+		f.m.takeAnon(pfn, f.v)
+	}
 }
 
 // copyPage gives the area a page of its own: a copy of pfn, or, of the zero page, zeros.

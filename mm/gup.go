@@ -102,30 +102,39 @@ func (c *CPU) follow(va x86.Virt, e x86.PTE, flags GUPFlags) (want faultFlags, o
 	case v == nil:
 		return faultRemote, false
 	case flags&GUPWrite != 0:
-		if e.Write(c.m.abi) || flags&GUPForce != 0 && c.m.mayForce(v, e) {
+		if e.Write(c.m.abi) || flags&GUPForce != 0 && c.m.mayForce(v, va, e) {
 			return 0, true
 		}
 		return faultRemote | faultWrite, false
-	case flags&GUPPin != 0 && !e.Write(c.m.abi) && c.m.mustUnshare(v, e, flags):
+	case flags&GUPPin != 0 && !e.Write(c.m.abi) && c.m.mustUnshare(v, va, e, flags):
 		return faultRemote | faultUnshare, false
 	}
 	return 0, true
 }
 
 // mayForce is can_follow_write_common(): a write that the area forbids goes to a page of its own all the same.
-func (m *Machine) mayForce(v *VMA, e x86.PTE) bool {
+func (m *Machine) mayForce(v *VMA, va x86.Virt, e x86.PTE) bool {
 	pfn, ok := m.normal(e)
-	return ok && !v.shared() && v.flags&VMMayWrite != 0 && !v.writable() && m.anonPage(pfn) && m.exclusive(pfn) &&
+	return ok && !v.shared() && v.flags&VMMayWrite != 0 && !v.writable() && m.anonPage(pfn) && v.exclusiveAt(va, pfn) &&
 		!(v.softDirtyTracked() && !e.SoftDirty()) && !v.uffdWPs(e)
 }
 
 // mustUnshare is gup_must_unshare().
-func (m *Machine) mustUnshare(v *VMA, e x86.PTE, flags GUPFlags) bool {
+func (m *Machine) mustUnshare(v *VMA, va x86.Virt, e x86.PTE, flags GUPFlags) bool {
 	pfn, ok := m.normal(e)
 	if ok && m.anonPage(pfn) {
-		return !m.exclusive(pfn)
+		return !v.exclusiveAt(va, pfn)
 	}
 	return m.Policy.UnshareCopiesFile && flags&GUPLongterm != 0 && v.cow()
+}
+
+// exclusiveAt reports that page pfn, which is mapped at va, is exclusive: of a huge page, its head says so.
+func (v *VMA) exclusiveAt(va x86.Virt, pfn x86.PFN) bool {
+	m := v.space.m
+	if _, huge := v.space.hugePMD(va); huge {
+		pfn = m.head(pfn)
+	}
+	return m.exclusive(pfn)
 }
 
 // hold takes a reference, or a pin. Linux: mm/gup.c:try_grab_folio()

@@ -2,7 +2,6 @@ package mm
 
 import (
 	"ptemu/arch/x86"
-	"ptemu/pgtable"
 	"ptemu/swapentry"
 	"ptemu/thp"
 )
@@ -311,14 +310,4 @@ func (m *Machine) restorePMD(p Mapping, to x86.PFN) {
 	}
 	m.pages[to].whole++
 	m.pages[to].ref++
-}
-
-// waitsForMigration reports that an entry of r stands for a page under migration.
-func (s *Space) waitsForMigration(r pgtable.Range) bool {
-	for va := r.First; va <= r.Last; va += x86.PageSize {
-		if e := s.pte(va); swapentry.SwapPTE(e) && s.m.layout.FromPTE(e).Migration(s.m.layout) {
-			return true
-		}
-	}
-	return false
 }

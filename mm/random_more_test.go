@@ -10,9 +10,9 @@ import (
 // opHold takes references or pins of a page.
 func (w *world) opHold() {
 	if len(w.handles) >= 4 {
-		w.t.Skip("enough handles")
+		w.skip("enough handles")
 	}
-	p, r, i, n := w.place(1)
+	p, r, i, n := w.anyPlace(1)
 	pg := p.pages[r.at(i)]
 	s := step(p, pick(w, "how", []string{"get", "pin", "pin"}))
 	w.names++
@@ -97,7 +97,7 @@ func (w *world) opDevice() {
 
 func (w *world) opRelease() {
 	if len(w.handles) == 0 {
-		w.t.Skip("none")
+		w.skip("none")
 	}
 	w.release(w.number("handle", 0, len(w.handles)-1))
 }
@@ -112,6 +112,10 @@ func (w *world) release(i int) {
 // opUffdRegister registers pages; the first time, the process opens its userfaultfd.
 func (w *world) opUffdRegister() {
 	p, r, i, n := w.place(1100)
+	w.registerPages(p, r, i, n)
+}
+
+func (w *world) registerPages(p *proc, r *region, i, n int) {
 	if !p.uffd {
 		w.openUffd(p)
 	}
@@ -161,11 +165,35 @@ func (w *world) openUffd(p *proc) {
 	}
 }
 
-// registered is place for pages of a process that has a userfaultfd.
+// registered draws pages of a process that has a userfaultfd: mostly such as are registered.
 func (w *world) registered(limit int) (p *proc, r *region, i, n int) {
+	type spot struct {
+		p *proc
+		r *region
+		i int
+	}
+	var spots []spot
+	for _, p := range w.procs {
+		for _, r := range w.regions {
+			for i := range min(r.pages, 8) {
+				if pg := p.pages[r.at(i)]; p.uffd && pg != nil && (pg.wp || pg.missing) && !w.standing.touches(pg) {
+					spots = append(spots, spot{p, r, i})
+				}
+			}
+		}
+	}
+	if len(spots) > 0 && w.chance("registered", 80) {
+		at := pick(w, "at", spots)
+		most := 1
+		for most < limit && at.i+most < min(at.r.pages, 8) && at.p.pages[at.r.at(at.i+most)] != nil &&
+			!w.standing.touches(at.p.pages[at.r.at(at.i+most)]) {
+			most++
+		}
+		return at.p, at.r, at.i, w.number("pages", 1, most)
+	}
 	p, r, i, n = w.place(limit)
 	if !p.uffd {
-		w.t.Skip("no userfaultfd")
+		w.skip("no userfaultfd")
 	}
 	return p, r, i, n
 }
@@ -212,7 +240,7 @@ func (w *world) opUffdUnregister() {
 func (w *world) opUffdClose() {
 	p := w.proc()
 	if !p.uffd {
-		w.t.Skip("no userfaultfd")
+		w.skip("no userfaultfd")
 	}
 	w.do(step(p, "uffd-close"), litmus.Span{}, litmus.Span{}, 0)
 	p.uffd, p.async, p.marks, p.forks, p.remaps, p.missing, p.wp = false, false, false, false, false, false, false
@@ -266,10 +294,13 @@ func (w *world) opUffdZero() {
 
 func (w *world) opUffdPoison() {
 	if w.kernel == "6.1" {
-		w.t.Skip("no UFFDIO_POISON")
+		w.skip("no UFFDIO_POISON")
 	}
 	p, r, i, n := w.registered(1)
 	pg := p.pages[r.at(i)]
+	if pg.shared {
+		w.skip("fork does not copy shared areas, nor what stands for no page there")
+	}
 	if out := w.call(p, "uffd-poison", r, i, n); out.Errno != "" {
 		return
 	}
@@ -283,14 +314,14 @@ func (w *world) opUffdPoison() {
 // opUffdMove moves one page.
 func (w *world) opUffdMove() {
 	if w.kernel == "6.1" {
-		w.t.Skip("no UFFDIO_MOVE")
+		w.skip("no UFFDIO_MOVE")
 	}
 	p, r, i, n := w.registered(1)
 	to := pick(w, "to", w.regions)
 	k := w.number("at", 0, min(to.pages, 16)-1)
 	src, dst := p.pages[r.at(i)], p.pages[to.at(k)]
 	if dst == nil || dst == src {
-		w.t.Skip("nowhere")
+		w.skip("nowhere")
 	}
 	s := step(p, "uffd-move")
 	s.CPU, s.Op.At, s.Op.To = w.cpu(), pagesOf(r, i, n), pagesOf(to, k, 1)
@@ -317,7 +348,7 @@ func (w *world) opUffdMove() {
 
 func (w *world) opScan() {
 	if w.kernel == "6.1" {
-		w.t.Skip("no PAGEMAP_SCAN")
+		w.skip("no PAGEMAP_SCAN")
 	}
 	p, r, i, n := w.place(1100)
 	w.call(p, "scan-protect", r, i, n)

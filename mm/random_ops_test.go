@@ -14,13 +14,13 @@ import (
 func (w *world) actions() map[string]func(*rapid.T) {
 	all := map[string]func(){
 		"map": w.mapRegion, "unmap": w.opUnmap, "protect": w.opProtect, "remap": w.opRemap,
-		"read": w.opRead, "write": w.opWrite, "write again": w.opWrite, "write more": w.opWrite, "fork": w.opFork,
+		"read": w.opRead, "write": w.opWrite, "write again": w.opWrite, "write more": w.opWrite, "fork": w.opFork, "fork too": w.opFork, "quiet three": w.opQuiet, "uffd protect too": w.opUffdProtect,
 		"exit": w.opExit, "dontneed": w.opDontNeed, "free": w.opFree, "fork advice": w.opForkAdvice, "guard": w.opGuard,
 		"remove": w.opRemove, "file write": w.opFileWrite, "punch": w.opPunch, "quiet": w.opQuiet, "quiet too": w.opQuiet,
 		"swap out": w.opSwapOut, "machine": w.opMachine, "populate": w.opPopulate, "hold": w.opHold, "device": w.opDevice, "release": w.opRelease,
 		"uffd register": w.opUffdRegister, "uffd protect": w.opUffdProtect, "uffd resolve": w.opUffdResolve,
 		"uffd unregister": w.opUffdUnregister, "uffd copy": w.opUffdCopy, "uffd zero": w.opUffdZero, "uffd poison": w.opUffdPoison,
-		"uffd move": w.opUffdMove, "uffd close": w.opUffdClose, "scan": w.opScan, "race": w.opRace,
+		"uffd move": w.opUffdMove, "uffd close": w.opUffdClose, "scan": w.opScan, "race": w.opRace, "race too": w.opRace, "race more": w.opRace,
 	}
 	actions := map[string]func(*rapid.T){}
 	for name, f := range all {
@@ -42,23 +42,34 @@ func (w *world) chance(label string, percent int) bool { return w.number(label, 
 
 func pick[T any](w *world, label string, all []T) T {
 	if len(all) == 0 {
-		w.t.Skip("none")
+		w.skip("none")
 	}
 	return all[w.number(label, 0, len(all)-1)]
 }
 
 func (w *world) proc() *proc { return pick(w, "process", w.procs) }
 
-func (w *world) cpu() int { return w.number("cpu", 0, 3) - 1 }
+func (w *world) cpu() int { return w.freeCPU() }
 
-// place draws a process, a region and up to limit pages of it that are all mapped.
+// place draws a process, a region and up to limit pages of it that are all mapped, and that nothing under way touches.
 func (w *world) place(limit int) (p *proc, r *region, i, n int) {
+	p, r, i, n = w.anyPlace(limit)
+	for k := range n {
+		if w.standing.touches(p.pages[r.at(i+k)]) {
+			w.skip("somebody is at it")
+		}
+	}
+	return p, r, i, n
+}
+
+// anyPlace is place for operations that programs do not notice.
+func (w *world) anyPlace(limit int) (p *proc, r *region, i, n int) {
 	p, r = w.proc(), pick(w, "region", w.regions)
 	i, n = w.run1(r, limit)
 	for k := range n {
 		if p.pages[r.at(i+k)] == nil {
 			if n = k; n == 0 {
-				w.t.Skip("not mapped")
+				w.skip("not mapped")
 			}
 			break
 		}
@@ -164,10 +175,10 @@ func (w *world) mapRegion() {
 
 // newRegion returns the region for a mapping: one more, or one that there is.
 func (w *world) newRegion() (r, behind *region) {
-	if len(w.regions) > 0 && (len(w.regions) >= 7 || w.chance("over", 30)) {
+	if len(w.regions) > 0 && (len(w.regions) >= 5 || w.chance("over", 30)) {
 		return pick(w, "region", w.regions), nil
 	}
-	n := w.number("size", 1, 8)
+	n := w.number("size", 1, 5)
 	if w.big && w.chance("big", 40) {
 		return w.region(1100, nil), nil
 	}
@@ -214,7 +225,7 @@ func (w *world) opRemap() {
 	}
 	if to == nil || w.chance("new", 30) {
 		if len(w.regions) > 9 {
-			w.t.Skip("enough regions")
+			w.skip("enough regions")
 		}
 		to = w.region(n+w.number("more", 0, 2), nil)
 	}
@@ -275,6 +286,9 @@ func (w *world) opRead() {
 	i, n := w.run1(r, 4)
 	cpu := w.cpu()
 	for k := range n {
+		if w.standing.touches(p.pages[r.at(i+k)]) {
+			w.skip("somebody is at it")
+		}
 		w.read(p, r, i+k, cpu)
 	}
 }
@@ -284,13 +298,16 @@ func (w *world) opWrite() {
 	i, n := w.run1(r, 4)
 	cpu := w.cpu()
 	for k := range n {
+		if w.standing.touches(p.pages[r.at(i+k)]) {
+			w.skip("somebody is at it")
+		}
 		w.write(p, r, i+k, cpu)
 	}
 }
 
 func (w *world) opFork() {
 	if len(w.procs) >= 4 {
-		w.t.Skip("enough processes")
+		w.skip("enough processes")
 	}
 	p := w.proc()
 	w.names++
@@ -307,6 +324,10 @@ func (w *world) opFork() {
 	for va, pg := range p.pages {
 		if q := pg.fork(p); q != nil {
 			c.pages[va] = q
+			if w.standing != nil && pg == w.standing.page && !pg.shared {
+				q.mayCopy()
+				q.private, q.values = true, append(slices.Clone(pg.may()), w.standing.value)
+			}
 		}
 	}
 	w.procs = append(w.procs, &c)
@@ -314,7 +335,7 @@ func (w *world) opFork() {
 
 func (w *world) opExit() {
 	if len(w.procs) < 2 {
-		w.t.Skip("the last")
+		w.skip("the last")
 	}
 	w.exit(w.number("process", 1, len(w.procs)-1))
 }
@@ -343,7 +364,7 @@ func (w *world) opFree() {
 	poison, fails := false, false
 	each(p, r, i, n, func(pg *mpage) { poison, fails = poison || pg.poison, fails || pg.file != nil || pg.locked })
 	if poison && fails {
-		w.t.Skip("half done")
+		w.skip("half done")
 	}
 	w.advise(p, "free", r, i, n)
 	each(p, r, i, n, (*mpage).lazilyFreed)
@@ -356,7 +377,7 @@ func (w *world) opForkAdvice() {
 		all := true
 		each(p, r, i, n, func(pg *mpage) { all = all && pg.file == nil })
 		if !all {
-			w.t.Skip("anonymous memory only")
+			w.skip("anonymous memory only")
 		}
 	}
 	if out := w.advise(p, advice, r, i, n); out.Errno != "" {
@@ -374,7 +395,7 @@ func (w *world) opForkAdvice() {
 
 func (w *world) opGuard() {
 	if w.kernel != "7.2" {
-		w.t.Skip("no guard pages")
+		w.skip("no guard pages")
 	}
 	p, r, i, n := w.place(8)
 	install := w.chance("install", 60)
@@ -395,7 +416,7 @@ func (w *world) opGuard() {
 			if pg.locked {
 				return
 			}
-			w.t.Skip("half done")
+			w.skip("half done")
 		}
 		pg.zapped()
 		pg.guard = true
@@ -407,7 +428,7 @@ func (w *world) opRemove() {
 	all := true
 	each(p, r, i, n, func(pg *mpage) { all = all && pg.shared && pg.file != nil && pg.file.shmem && pg.w && !pg.locked })
 	if !all {
-		w.t.Skip("shared memory only")
+		w.skip("shared memory only")
 	}
 	if out := w.advise(p, "remove", r, i, n); out.Errno != "" {
 		w.fail("remove fails %s", out.Errno)
@@ -466,8 +487,8 @@ func (w *world) opPunch() {
 
 // opQuiet is an operation that programs do not notice.
 func (w *world) opQuiet() {
-	p, r, i, n := w.place(1100)
-	what := pick(w, "what", []string{"migrate", "numa", "cold", "hugepage", "nohugepage", "mergeable", "unmergeable", "device-exclusive", "collapse", "khugepaged"})
+	p, r, i, n := w.anyPlace(1100)
+	what := pick(w, "what", []string{"migrate", "migrate", "numa", "numa", "cold", "hugepage", "nohugepage", "mergeable", "unmergeable", "device-exclusive", "collapse", "khugepaged"})
 	switch what {
 	case "cold", "hugepage", "nohugepage", "mergeable", "unmergeable":
 		w.advise(p, what, r, i, n)
@@ -493,7 +514,7 @@ func (w *world) unsure(p *proc, r *region, i, n int) {
 }
 
 func (w *world) opSwapOut() {
-	p, r, i, n := w.place(1100)
+	p, r, i, n := w.anyPlace(1100)
 	w.call(p, "swap-out", r, i, n)
 }
 

@@ -12,6 +12,10 @@ import (
 	"ptemu/litmus"
 )
 
+// randomPolicy: go test ./mm -run TestRandom -policy reuse-by-mapcount must fail, and so with other names of
+// mm.HistoricPolicies.
+var randomPolicy = flag.String("policy", "", "historic policy for TestRandom, to see it fail")
+
 // TestRandom runs random programs on all releases, with small pages, huge pages and large folios. After every operation
 // [mm.Machine.Check] must find nothing, and every read must give what the model of memory says. What fails is reduced
 // and printed as a litmus file.
@@ -22,9 +26,17 @@ func TestRandom(t *testing.T) {
 	for _, kernel := range litmus.Kernels() {
 		for _, c := range randomMachines {
 			t.Run(kernel+"/"+c.name, func(t *testing.T) {
-				ran := 0
-				rapid.Check(t, func(t *rapid.T) { ran += randomProgram(t, kernel, c.options) })
-				t.Logf("%d operations", ran)
+				ran, stood := 0, 0
+				rapid.Check(t, func(t *rapid.T) {
+					prog := randomProgram(t, kernel, c.options)
+					ran += len(prog.Steps)
+					for _, s := range prog.Steps {
+						if s.Op.Verb == "finish" {
+							stood++
+						}
+					}
+				})
+				t.Logf("%d operations, %d of them stopped in their middle", ran, stood)
 			})
 		}
 	}
@@ -60,13 +72,16 @@ type world struct {
 	handles []*handle
 	next    x86.Virt
 	last    byte // value written
-	names   int
+	// standing is an operation that stands in its middle, begun by step began; nil: none does.
+	standing *standing
+	began    int
+	names    int
 }
 
-// randomProgram draws a program, runs it, and returns the number of its steps.
-func randomProgram(t *rapid.T, kernel string, machine []litmus.Option) int {
+// randomProgram draws a program and runs it.
+func randomProgram(t *rapid.T, kernel string, machine []litmus.Option) *litmus.Program {
 	prog := &litmus.Program{Title: "found by TestRandom", Kernels: litmus.Cond{{Name: kernel}}, Machine: machine}
-	e, err := litmus.NewEmulator(prog, kernel, "")
+	e, err := litmus.NewEmulator(prog, kernel, *randomPolicy)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -81,7 +96,7 @@ func randomProgram(t *rapid.T, kernel string, machine []litmus.Option) int {
 	w.begin()
 	t.Repeat(w.actions())
 	w.end()
-	return len(prog.Steps)
+	return prog
 }
 
 func (w *world) close() {
@@ -133,6 +148,9 @@ func (w *world) begin() {
 		w.files = append(w.files, &mfile{name: f.name, pages: 6, shmem: f.name == "mem", was: map[int][]byte{}})
 	}
 	w.mapRegion()
+	if w.chance("registered at once", 50) {
+		w.registerPages(w.procs[0], w.regions[0], 0, w.regions[0].pages)
+	}
 }
 
 // end reads all memory, and ends all processes.

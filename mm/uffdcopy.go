@@ -98,6 +98,9 @@ func (u *Uffd) fill(c *CPU, call string, va x86.Virt, length uint64, wp bool, on
 	case wp && v.flags&VMUffdWP == 0, !v.Anonymous() && !v.file.shmem:
 		return 0, &CallError{call, va, ErrInval}
 	}
+	if !v.shared() {
+		v.prepareAnon()
+	}
 	f := &filler{c, c.m, s, v, wp}
 	for at := va; at <= r.Last; at += x86.PageSize {
 		if err := one(f, at); err != nil {

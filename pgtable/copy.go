@@ -65,6 +65,11 @@ func (o *Copy) share(c *locked, d PTECursor) (first, last int) {
 		n, from := 1, c.Get(i)
 		if o.Batch != nil {
 			n, from = o.Batch(c.PTECursor, i, c.last)
+			for k := 1; k < n; k++ { // not pages that the child gets copies of
+				if !c.pages.Has(i + k) {
+					n = k
+				}
+			}
 		}
 		child := o.child(c.t.abi, from)
 		for end := i + n; i < end; i++ {

@@ -11,6 +11,8 @@ import (
 	"regexp"
 	"strconv"
 	"time"
+
+	"ptemu/conformance/qmp"
 )
 
 // machine is a running QEMU.
@@ -20,7 +22,7 @@ type machine struct {
 	qemu    *exec.Cmd
 	exited  chan error
 	stderr  bytes.Buffer
-	*monitor
+	*qmp.Monitor
 }
 
 // startMachine boots the kernel in the given folder. The context's end ends QEMU.
@@ -60,7 +62,7 @@ func (m *machine) start(ctx context.Context, kernel string) error {
 	dialCtx, cancel := context.WithTimeout(ctx, 20*time.Second)
 	defer cancel()
 	var err error
-	if m.monitor, err = dialMonitor(dialCtx, m.socket()); err != nil {
+	if m.Monitor, err = qmp.Dial(dialCtx, m.socket()); err != nil {
 		return fmt.Errorf("%w: %s", err, m.stderr.Bytes())
 	}
 	return nil
@@ -114,17 +116,17 @@ func tail(log []byte) []byte {
 func (m *machine) stopInUserMode(ctx context.Context) (registers string, err error) {
 	const tries = 100
 	for range tries {
-		if _, err := m.do(ctx, "stop", nil); err != nil {
+		if _, err := m.Do(ctx, "stop", nil); err != nil {
 			return "", err
 		}
-		registers, err = m.human(ctx, "info registers -a", 0)
+		registers, err = m.Human(ctx, "info registers -a", 0)
 		if err != nil {
 			return "", err
 		}
 		if inUserMode(registers, m.v.cpus) {
 			return registers, nil
 		}
-		if _, err := m.do(ctx, "cont", nil); err != nil {
+		if _, err := m.Do(ctx, "cont", nil); err != nil {
 			return "", err
 		}
 		time.Sleep(30 * time.Millisecond)

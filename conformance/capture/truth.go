@@ -26,7 +26,7 @@ func (m *machine) collectTruth(ctx context.Context, registers string) (truth, er
 		return t, err
 	}
 	for cpu := range m.v.cpus {
-		tlb, err := m.human(ctx, "info tlb", cpu)
+		tlb, err := m.Human(ctx, "info tlb", cpu)
 		if err != nil {
 			return t, err
 		}
@@ -34,13 +34,13 @@ func (m *machine) collectTruth(ctx context.Context, registers string) (truth, er
 		if fiveLevels(registers) {
 			continue // QEMU 7.2's info mem searches for minutes and prints nothing
 		}
-		mem, err := m.human(ctx, "info mem", cpu)
+		mem, err := m.Human(ctx, "info mem", cpu)
 		if err != nil {
 			return t, err
 		}
 		t.mem = append(t.mem, mem)
 	}
-	answer, err := m.do(ctx, "query-version", nil)
+	answer, err := m.Do(ctx, "query-version", nil)
 	if err != nil {
 		return t, err
 	}
@@ -116,7 +116,7 @@ func (m *machine) dumpAll(ctx context.Context, dir string, guestLog []byte) erro
 		if dump.format != "elf" {
 			arguments["format"] = dump.format
 		}
-		if _, err := m.do(ctx, "dump-guest-memory", arguments); err != nil {
+		if _, err := m.Do(ctx, "dump-guest-memory", arguments); err != nil {
 			return fmt.Errorf("%s: %w", dump.name, err)
 		}
 	}

@@ -46,7 +46,7 @@ var floors = map[string][]string{
 	"cmd/ptdump": {"internal/ptdump"},
 
 	"litmus":            {"mm", "thp", "pgtable", "swapentry", "arch/x86/mmu", "physmem", "arch/x86", "capture/elfcore", "capture/elfnote"},
-	"internal/ptlitmus": {"litmus"},
+	"internal/ptlitmus": {"litmus", "conformance/kernel", "conformance/compare"},
 	"cmd/ptlitmus":      {"internal/ptlitmus"},
 
 	// Measurements. They may use anything.
@@ -54,12 +54,22 @@ var floors = map[string][]string{
 	"bench/report": {"bench", "arch/x86", "internal/ptescan"},
 
 	// Only for tests and for making captures.
-	"internal/vectors":    {"arch/x86", "swapentry"},
-	"internal/pttree":     {"physmem", "arch/x86"},
-	"internal/truth":      {},
-	"internal/lint":       {},
-	"conformance/guest":   {},
-	"conformance/capture": {"arch/x86", "capture", "capture/elfcore", "capture/elfnote", "linux", "pgtable", "physmem", "internal/truth"},
+	"internal/vectors":  {"arch/x86", "swapentry"},
+	"internal/pttree":   {"physmem", "arch/x86"},
+	"internal/truth":    {},
+	"internal/lint":     {},
+	"conformance/guest": {},
+	"conformance/capture": {"arch/x86", "capture", "capture/elfcore", "capture/elfnote", "linux", "pgtable", "physmem", "internal/truth",
+		"conformance/qmp"},
+
+	// Litmus tests on running kernels.
+	"litmus/gen":          {"litmus"},
+	"conformance/qmp":     {},
+	"conformance/wire":    {},
+	"conformance/agent":   {"conformance/wire"},
+	"conformance/vm":      {"conformance/qmp", "conformance/wire", "physmem", "arch/x86", "arch/x86/mmu", "pgtable"},
+	"conformance/kernel":  {"conformance/vm", "conformance/wire", "litmus", "swapentry", "physmem", "arch/x86", "arch/x86/mmu", "pgtable"},
+	"conformance/compare": {"litmus", "swapentry", "arch/x86"},
 }
 
 // onFloor finds the entry of floors for a package.

@@ -1,4 +1,5 @@
-package main
+// Package qmp speaks with a running QEMU: its machine protocol, over a local socket.
+package qmp
 
 import (
 	"context"
@@ -9,20 +10,20 @@ import (
 	"time"
 )
 
-// monitor is QEMU's machine protocol over a local socket: one command at a time, each
+// Monitor is QEMU's machine protocol over a local socket: one command at a time, each
 // within its context's deadline.
-type monitor struct {
+type Monitor struct {
 	conn net.Conn
 	dec  *json.Decoder
 }
 
-// dialMonitor waits for the socket to appear and greets.
-func dialMonitor(ctx context.Context, path string) (*monitor, error) {
+// Dial waits for the socket to appear and greets.
+func Dial(ctx context.Context, path string) (*Monitor, error) {
 	for {
 		conn, err := (&net.Dialer{}).DialContext(ctx, "unix", path)
 		if err == nil {
-			m := &monitor{conn: conn, dec: json.NewDecoder(conn)}
-			_, err := m.do(ctx, "qmp_capabilities", nil)
+			m := &Monitor{conn: conn, dec: json.NewDecoder(conn)}
+			_, err := m.Do(ctx, "qmp_capabilities", nil)
 			return m, err
 		}
 		select {
@@ -33,8 +34,8 @@ func dialMonitor(ctx context.Context, path string) (*monitor, error) {
 	}
 }
 
-// do runs a command. Greetings and events between command and answer are skipped.
-func (m *monitor) do(ctx context.Context, command string, arguments map[string]any) (json.RawMessage, error) {
+// Do runs a command. Greetings and events between command and answer are skipped.
+func (m *Monitor) Do(ctx context.Context, command string, arguments map[string]any) (json.RawMessage, error) {
 	deadline, _ := ctx.Deadline()
 	if err := m.conn.SetDeadline(deadline); err != nil {
 		return nil, err
@@ -65,12 +66,15 @@ func (m *monitor) do(ctx context.Context, command string, arguments map[string]a
 	}
 }
 
-// human runs a command of the human monitor on one processor and returns its text.
-func (m *monitor) human(ctx context.Context, line string, cpu int) (string, error) {
-	answer, err := m.do(ctx, "human-monitor-command", map[string]any{"command-line": line, "cpu-index": cpu})
+// Human runs a command of the human monitor on one processor and returns its text.
+func (m *Monitor) Human(ctx context.Context, line string, cpu int) (string, error) {
+	answer, err := m.Do(ctx, "human-monitor-command", map[string]any{"command-line": line, "cpu-index": cpu})
 	if err != nil {
 		return "", err
 	}
 	var text string
 	return text, json.Unmarshal(answer, &text)
 }
+
+// Close ends the conversation, not the machine.
+func (m *Monitor) Close() error { return m.conn.Close() }

@@ -1,0 +1,130 @@
+package kernel
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"ptemu/arch/x86"
+	"ptemu/conformance/vm"
+	"ptemu/conformance/wire"
+	"ptemu/swapentry"
+)
+
+// Config says which kernel, and where the files are.
+type Config struct {
+	Kernel  string // "6.12"
+	Cache   string // of capture.sh prepare; "": where the script puts it
+	Agent   string // the agent's binary; "": Cache/agent
+	CPU     string // QEMU's -cpu; "": four levels, everything that TCG has
+	Options string // more for the kernel's command line
+}
+
+// DefaultCache is where capture.sh prepare puts things.
+func DefaultCache() string {
+	if dir := os.Getenv("PTEMU_CACHE"); dir != "" {
+		return dir
+	}
+	if dir, err := os.UserCacheDir(); err == nil {
+		return filepath.Join(dir, "ptemu")
+	}
+	return ""
+}
+
+// Kernel is a booted kernel. One program runs on it at a time. Close it.
+type Kernel struct {
+	cfg    Config
+	m      *vm.Machine
+	abi    *x86.ABI
+	layout *swapentry.Layout
+	init   *vm.Slot
+	fatal  error // after which the machine is of no more use
+}
+
+// Open boots the kernel. The error wraps [vm.ErrNotPrepared] if there is none.
+func Open(ctx context.Context, c Config) (*Kernel, error) {
+	if c.Cache == "" {
+		c.Cache = DefaultCache()
+	}
+	if c.Agent == "" {
+		c.Agent = filepath.Join(c.Cache, "agent")
+	}
+	m, err := vm.Boot(ctx, vm.Config{Kernels: filepath.Join(c.Cache, "kernels"), Version: c.Kernel, Agent: c.Agent, CPU: c.CPU, Options: c.Options})
+	if err != nil {
+		return nil, err
+	}
+	k := &Kernel{cfg: c, m: m, init: m.Slot(0)}
+	if err := k.setUp(); err != nil {
+		return nil, errors.Join(err, m.Close())
+	}
+	return k, nil
+}
+
+func (k *Kernel) setUp() error {
+	features, err := x86.KernelNamed(k.cfg.Kernel)
+	if err != nil {
+		return err
+	}
+	features.DevicePrivate = k.hasDevicePrivate()
+	if k.abi, err = x86.NewABI(features, x86.DefaultPaging(4)); err != nil {
+		return err
+	}
+	k.layout = swapentry.NewLayout(k.abi)
+	return nil
+}
+
+// hasDevicePrivate reports CONFIG_DEVICE_PRIVATE: as the kernel's configuration says if it comes with one. Of Debian's
+// kernels those without the file have it.
+func (k *Kernel) hasDevicePrivate() bool {
+	config, err := os.ReadFile(filepath.Join(k.cfg.Cache, "kernels", k.cfg.Kernel, "config"))
+	return err != nil || bytes.Contains(config, []byte("\nCONFIG_DEVICE_PRIVATE=y\n"))
+}
+
+// Release returns the kernel's full release.
+func (k *Kernel) Release() string { return k.m.Release }
+
+// Close ends the machine.
+func (k *Kernel) Close() error { return k.m.Close() }
+
+// ring has process 1 do something.
+func (k *Kernel) ring(op uint64, args ...uint64) error {
+	if k.fatal != nil {
+		return k.fatal
+	}
+	if err := k.init.Ring(op, args...); err != nil {
+		k.fatal = fmt.Errorf("the machine is lost: %w", err)
+		return k.fatal
+	}
+	return nil
+}
+
+// write writes to a file of the guest, as process 1.
+func (k *Kernel) write(name, text string) error {
+	n := copy(k.init.Data(), name)
+	k.init.Data()[n] = 0
+	copy(k.init.Data()[n+1:], text)
+	if err := k.ring(wire.OpWrite, uint64(len(text))); err != nil {
+		return err
+	}
+	return errnoError(k.init.Word(wire.Result))
+}
+
+// read reads a file of the guest, as process 1.
+func (k *Kernel) read(name string) ([]byte, error) {
+	n := copy(k.init.Data(), name)
+	k.init.Data()[n] = 0
+	if err := k.ring(wire.OpRead); err != nil {
+		return nil, err
+	}
+	r := k.init.Word(wire.Result)
+	if err := errnoError(r); err != nil {
+		return nil, err
+	}
+	return k.m.Text(int(r)), nil
+}
+
+// Console returns what the guest has printed.
+func (k *Kernel) Console() []byte { return k.m.Console() }
