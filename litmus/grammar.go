@@ -95,7 +95,7 @@ func pagesOnly(name string, o ...optSpec) verbSpec {
 // verbs is the grammar.
 var verbs = []verbSpec{
 	{name: "file", args: []argKind{argFile, argCount}, options: opts(
-		words(1, "shmem", "disk", "ramfs"), words(0, "mkwrite"), num("order", 8))},
+		words(1, "shmem", "disk", "ramfs"), words(0, "mkwrite"), num("order", 9))},
 	{name: "map", args: []argKind{argRegion, argCount, argProt}, outcome: outcomeCall, mayStop: true, options: opts(
 		words(1, "private", "shared"), words(2, "anon"), []optSpec{{name: "of", kind: optFile, group: 2}}, num("offset", maxPages),
 		[]optSpec{{name: "behind", kind: optRegion}}, words(0, "populate", "noreserve", "locked"), num("pkey", 15))},

@@ -11,7 +11,7 @@ import (
 //
 // Linux: mm/khugepaged.c:madvise_collapse()
 func (s *Space) collapseRange(c *CPU, v *VMA, r pgtable.Range) error {
-	if !v.Anonymous() || v.flags&VMNoHugePage != 0 {
+	if !v.Anonymous() || v.flags&VMNoHugePage != 0 || v.anon == nil || !v.holdsHuge() {
 		return &CallError{"madvise", r.First, ErrInval}
 	}
 	const size = x86.Virt(thp.Pages * x86.PageSize)
@@ -27,6 +27,12 @@ func (s *Space) collapseRange(c *CPU, v *VMA, r pgtable.Range) error {
 		}
 	}
 	return nil
+}
+
+// holdsHuge reports that the area has room for a huge page. Linux: mm/huge_memory.c:thp_vma_suitable_order()
+func (v *VMA) holdsHuge() bool {
+	const size = x86.Virt(thp.Pages * x86.PageSize)
+	return (v.Start+size-1)&^(size-1)+size <= v.End
 }
 
 // collapseErrno is madvise_collapse_errno().
@@ -49,7 +55,30 @@ func (s *Space) Khugepaged(c *CPU, va x86.Virt, lim thp.Limits) (thp.Verdict, er
 	lim.UffdArmed = v.flags&vmUffd != 0
 	s.writeLock()
 	defer s.writeUnlock()
-	return s.collapse(c, v, va&^x86.Virt(x86.LevelPMD.Size()-1), lim)
+	va &^= x86.Virt(x86.LevelPMD.Size() - 1)
+	if s.m.Policy.LazyFreeClean && s.givenUp(va) {
+		return thp.PageUnfit, nil
+	}
+	return s.collapse(c, v, va, lim)
+}
+
+// givenUp reports that one of the 2 MiB's pages was given up by MADV_FREE, and not written since.
+//
+// Linux: mm/khugepaged.c:SCAN_PAGE_LAZYFREE
+func (s *Space) givenUp(va x86.Virt) bool {
+	c, err := s.tree.LockPTEs(va, false)
+	if err != nil {
+		return false
+	}
+	defer c.Unlock()
+	for i := range thp.Pages {
+		e := c.Get(i)
+		pfn, ok := s.m.normal(e)
+		if ok && !e.Dirty(s.m.abi) && s.m.folio(pfn).flags&(pgAnon|pgSwapBacked) == pgAnon {
+			return true
+		}
+	}
+	return false
 }
 
 // collapse is hpage_collapse_scan_pmd() and collapse_huge_page().
@@ -69,6 +98,9 @@ func (s *Space) collapse(c *CPU, v *VMA, va x86.Virt, lim thp.Limits) (thp.Verdi
 	v.prepareAnon()
 	var old [thp.Pages]x86.PTE
 	err = v.area().Collapse(s.tree, va, to, func(t pgtable.PTECursor) error {
+		// The table went away, and may come back elsewhere. INVLPG, with which the kernel has just flushed its pages,
+		// drops what is cached of tables, too.
+		m.FlushTLB(s.tree, pgtable.Flush{Range: span(va, thp.Pages), Levels: 1 << x86.LevelPTE, FreedTables: true})
 		for i := range old {
 			old[i] = t.Get(i)
 			if !s.isolates(v, old[i]) {

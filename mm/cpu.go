@@ -100,6 +100,9 @@ func (c *CPU) translate(va x86.Virt, k mmu.Kind) (x86.Phys, error) {
 		case mmu.Fetch:
 			f |= faultFetch
 		}
+		if pf.Code&mmu.CodeP != 0 {
+			f |= faultPresent
+		}
 		if pf.Code&mmu.CodePK != 0 {
 			f |= faultPkey
 		}

@@ -1,6 +1,8 @@
 package mm
 
 import (
+	"errors"
+
 	"ptemu/arch/x86"
 	"ptemu/swapentry"
 )
@@ -14,7 +16,10 @@ func (c *CPU) MakeDeviceExclusive(va x86.Virt) error {
 		return &CallError{"make_device_exclusive", va, ErrNoSys}
 	}
 	p, err := c.GetPages(va, 1, GUPWrite)
-	if err != nil {
+	var access *AccessError
+	if errors.As(err, &access) {
+		return &CallError{"make_device_exclusive", va, ErrFault}
+	} else if err != nil {
 		return err
 	}
 	defer p.Put()
@@ -103,9 +108,20 @@ func (m *Machine) restoreDevice(v *VMA, va x86.Virt, d swapentry.Entry) x86.PTE 
 	return e
 }
 
-// restoredAtFork makes the entry a page again, in the parent, and shares that with the child.
+// restoredAtFork makes the entry a page again, in the parent, and shares that with the child, which gets a copy of a
+// page that is pinned.
 func (f *forker) restoredAtFork(va x86.Virt, d swapentry.Entry) (child, parent x86.PTE, err error) {
 	m := f.m
+	if f.mustOwn(d.PFN) {
+		e := x86.MkPTE(m.abi, d.PFN, f.from.prot)
+		if d.UffdWP {
+			e = e.MkUffdWP(m.abi)
+		}
+		if child, err = f.own(va, e); err != nil {
+			return 0, 0, err
+		}
+		return child, m.restoreDevice(f.from, va, d), nil
+	}
 	parent = m.restoreDevice(f.from, va, d)
 	m.setExclusive(d.PFN, false)
 	m.dupMapping(d.PFN)

@@ -13,10 +13,11 @@ const (
 	faultWrite   faultFlags = 1 << iota
 	faultUnshare            // a page of one's own is wanted, though nothing is written (GUP)
 	faultFetch
-	faultUser   // by the processor; else by GUP
-	faultPkey   // the protection key refused it
-	faultRemote // no protection key applies
-	faultForce  // FOLL_FORCE: the area's write permission does not matter
+	faultUser    // by the processor; else by GUP
+	faultPresent // the page is there, and the processor refuses
+	faultPkey    // the protection key refused it
+	faultRemote  // no protection key applies
+	faultForce   // FOLL_FORCE: the area's write permission does not matter
 )
 
 // fault is a page fault under way.
@@ -52,6 +53,9 @@ func (c *CPU) faultIn(s *Space, va x86.Virt, flags faultFlags) error {
 	if sig := v.refuses(flags); sig != 0 {
 		return &AccessError{va, sig}
 	}
+	if flags&faultPresent != 0 && flags&faultWrite == 0 { // a page that is there, and refuses
+		return &AccessError{va, SegvAccErr}
+	}
 	f := &fault{c: c, m: c.m, s: s, v: v, va: pageOf(va), flags: flags}
 	return f.handle()
 }
@@ -65,9 +69,7 @@ func (v *VMA) refuses(f faultFlags) Signal {
 		return 0
 	case f&faultWrite != 0 && !v.writable():
 		return SegvAccErr
-	case f&faultFetch != 0 && v.flags&x86.VMExec == 0:
-		return SegvAccErr
-	case f&(faultWrite|faultFetch) == 0 && v.flags&vmAccess == 0:
+	case f&faultWrite == 0 && v.flags&vmAccess == 0:
 		return SegvAccErr
 	}
 	return 0
@@ -179,7 +181,7 @@ func (f *fault) marker(bits swapentry.Marker) error {
 	case bits&swapentry.MarkerPoisoned != 0:
 		return &AccessError{f.va, BusHWPoison}
 	case bits&swapentry.MarkerGuard != 0:
-		return &AccessError{f.va, SegvAccErr}
+		return &AccessError{f.va, SegvMapErr}
 	case bits&swapentry.MarkerUffdWP == 0 || f.v.Anonymous() && !f.m.Policy.UffdWPUnpopulated:
 		return f.bus()
 	case f.v.flags&VMUffdWP == 0:

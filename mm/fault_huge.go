@@ -52,6 +52,7 @@ func (f *fault) hugeFirstTouch() (done bool, err error) {
 			if f.v.flags&VMUffdMissing != 0 {
 				return true, f.userfault(false)
 			}
+			f.v.prepareAnon()
 			a := f.v.area()
 			return true, f.mapHuge(a, a.ZeroLeaf())
 		}

@@ -91,16 +91,23 @@ func (f *forker) present(c pgtable.PTECursor, pages, own *pgtable.Bitmap) {
 		if !ok {
 			continue
 		}
+		if f.mustOwn(pfn) {
+			own.Set(i)
+			pages[i/64] &^= 1 << (i % 64)
+			continue
+		}
 		if f.m.exclusive(pfn) {
-			if f.from.space.hasPinned && f.m.maybePinned(pfn) {
-				own.Set(i)
-				pages[i/64] &^= 1 << (i % 64)
-				continue
-			}
 			f.m.setExclusive(pfn, false)
 		}
 		f.m.dupMapping(pfn)
 	}
+}
+
+// mustOwn reports that the child must get a copy: a pin forbids to share the page.
+//
+// Linux: include/linux/mm.h:folio_needs_cow_for_dma()
+func (f *forker) mustOwn(pfn x86.PFN) bool {
+	return f.m.exclusive(pfn) && f.from.space.hasPinned && f.m.maybePinned(pfn)
 }
 
 // own copies a page for the child. Linux: mm/memory.c:copy_present_page()
@@ -114,7 +121,7 @@ func (f *forker) own(va x86.Virt, e x86.PTE) (x86.PTE, error) {
 	f.m.addNewAnon(to, f.to, va)
 	n := f.m.mkWrite(f.to, va, x86.MkPTE(f.m.abi, to, f.to.prot).MkDirty(f.m.abi), GainFork)
 	if e.UffdWP() && f.keepsUffd() {
-		n = n.MkUffdWP(f.m.abi)
+		n = n.WrProtect(f.m.abi).MkUffdWP(f.m.abi)
 	}
 	return n, nil
 }

@@ -98,6 +98,10 @@ func (k *merger) page(p Place) (x86.PFN, bool) {
 		m.get(head)
 		ok = m.splitFolio(k.c, head)
 		m.put(head)
+		if ok { // the zero page may have taken its place
+			pfn, ok = p.Space.presentPage(p.VA)
+			ok = ok && m.anonPage(pfn)
+		}
 	}
 	return pfn, ok
 }

@@ -159,10 +159,13 @@ func (s *Space) adviseArea(c *CPU, v *VMA, r pgtable.Range, a Advice) error {
 		if err := bad(v.flags&VMLocked != 0 || v.file == nil || !v.file.shmem); err != nil {
 			return err
 		}
-		if !v.shared() || !v.writable() {
+		if !v.shared() || !v.mayRemove() {
 			return &CallError{"madvise", r.First, ErrAccess}
 		}
 		return v.file.punch(c, v.index(r.First), v.index(r.Last)+1)
+	}
+	if a == AdviseWipeOnFork && (v.file != nil || v.shared()) {
+		return bad(true)
 	}
 	if a == AdviseUnmergeable && v.flags&VMMergeable != 0 {
 		if err := s.unmerge(c, v, r); err != nil {
@@ -171,6 +174,14 @@ func (s *Space) adviseArea(c *CPU, v *VMA, r pgtable.Range, a Advice) error {
 	}
 	s.setFlags(v, r, a.flags(v.flags))
 	return nil
+}
+
+// mayRemove reports that the area's pages may be punched out of its file. Linux: mm/madvise.c:madvise_remove()
+func (v *VMA) mayRemove() bool {
+	if v.space.m.Policy.RemoveMayWrite {
+		return v.flags&VMMayWrite != 0
+	}
+	return v.writable()
 }
 
 // flags returns what the advice makes of an area's flags.
@@ -215,8 +226,12 @@ func (c *CPU) populateAs(r pgtable.Range, write bool) error {
 		f |= faultWrite
 	}
 	for va := r.First; ; va += x86.PageSize {
-		if c.space.VMA(va) == nil {
+		v := c.space.VMA(va)
+		switch {
+		case v == nil:
 			return &CallError{"madvise", va, ErrNoMem}
+		case write && !v.writable() || v.flags&vmAccess == 0:
+			return &CallError{"madvise", va, ErrInval}
 		}
 		for range maxFaults {
 			if c.space.touchable(va, write) {

@@ -34,6 +34,8 @@ func (c *CPU) movePage(va x86.Virt, node int, all bool) error {
 	switch {
 	case v == nil:
 		return ErrFault
+	case !ok && s.zeroAt(pageOf(va)):
+		return ErrFault
 	case !ok:
 		return ErrNoEnt
 	case int(m.folio(pfn).node) == node:
@@ -55,6 +57,15 @@ func (s *Space) mappedAt(va x86.Virt) (x86.PFN, bool) {
 	e := s.pte(va)
 	pfn, ok := s.m.normal(e)
 	return pfn, ok && (!e.Protnone() || s.m.Policy.MovesProtnone)
+}
+
+// zeroAt reports that a zero page is mapped at va.
+func (s *Space) zeroAt(va x86.Virt) bool {
+	if d, huge := s.hugePMD(va); huge {
+		return d.Present() && d.PFN(s.m.abi) == s.m.huge
+	}
+	e := s.pte(va)
+	return e.Present() && e.PFN(s.m.abi) == s.m.zero
 }
 
 // sharedMapcount reports that the folio is mapped more than once as move_pages sees it.

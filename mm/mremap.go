@@ -40,7 +40,7 @@ func (c *CPU) Mremap(va x86.Virt, oldLength, newLength uint64, flags RemapFlags,
 	s.writeLock()
 	defer s.writeUnlock()
 	v := s.VMA(va)
-	if v == nil || r.Last >= v.End {
+	if v == nil || newLength > oldLength && r.Last >= v.End {
 		return 0, &CallError{"mremap", va, ErrFault}
 	}
 	if flags&RemapFixed != 0 {
@@ -75,6 +75,9 @@ func (s *Space) remapTo(c *CPU, v *VMA, r pgtable.Range, n uint64, flags RemapFl
 			return 0, err
 		}
 		r.Last = r.First + x86.Virt(n) - 1
+	}
+	if v = s.VMA(r.First); v == nil || r.Last >= v.End {
+		return 0, &CallError{"mremap", r.First, ErrFault}
 	}
 	return s.moveArea(c, s.VMA(r.First), r, n, flags, to)
 }
@@ -151,7 +154,7 @@ func (s *Space) moveArea(c *CPU, v *VMA, r pgtable.Range, n uint64, flags RemapF
 func (s *Space) mover(g *gather, v *VMA, clearUffd bool) *pgtable.Move {
 	l := s.m.layout
 	return &pgtable.Move{
-		ClearUffd: clearUffd, Whole: v.uffd == nil,
+		ClearUffd: clearUffd, Whole: !clearUffd,
 		DropMarker: func(e x86.PTE) bool {
 			d := l.Decode(x86.LevelPTE, uint64(e))
 			return d.Kind == swapentry.KindMarker && d.Marker == swapentry.MarkerUffdWP

@@ -83,10 +83,20 @@ type Policy struct {
 	DeviceKeepsMapping bool
 	LazyFreeClean      bool // khugepaged leaves clean lazily freed pages alone (7.2)
 
+	// RemoveMayWrite: MADV_REMOVE wants a shared mapping that may become writable (6.12 on), rather than one that is.
+	RemoveMayWrite bool
+
+	// SplitDropsZeros: where a huge page is split, pages of it that are all zeros are replaced by the zero page (6.12 on).
+	SplitDropsZeros bool
+
+	// MergeWantsAnon: an area that has had anonymous pages is not merged into a neighbour that has not (until 6.15).
+	MergeWantsAnon bool
+
 	// Reclaim and KSM.
 
 	SwapLarge          bool // large folios go to swap as a whole (6.12 on); else they are split first
 	LazyFreeRefsRevive bool // a reference is enough to make a lazily freed page swap-backed again (6.1)
+	UnmapsBatches      bool // reclaim unmaps pages of a large folio several at once (7.2)
 	UnmergeWrites      bool // unmerging KSM pages is a write to each (6.1); else they are unshared
 }
 
@@ -137,7 +147,7 @@ type Profile struct {
 func Linux6_1() Profile {
 	return Profile{x86.Linux6_1(), Policy{
 		UffdWritenotify: true, RestoreReadOnly: true, WPFaultFlushes: true, NUMAKeepsWrite: true, UffdWPOneArea: true,
-		ZapKeepsMarker: true, LazyFreeRefsRevive: true, UnmergeWrites: true,
+		ZapKeepsMarker: true, MergeWantsAnon: true, LazyFreeRefsRevive: true, UnmergeWrites: true,
 	}}
 }
 
@@ -148,7 +158,7 @@ func Linux6_12() Profile {
 		SwapInFlagsFirst: true, UnshareCopiesFile: true, SharedByMayShare: true,
 		UffdWPAsync: true, UffdWPUnpopulated: true, UffdPoison: true, UffdMove: true,
 		MTHP: true, FaultMapsShmFolio: true, NoHugeFiles: true, NUMAWholeFolio: true, PopulateStops: true, NUMASharing: NUMASharingPinned,
-		KSMZeroDirty: true, MovesProtnone: true, SwapLarge: true,
+		KSMZeroDirty: true, MergeWantsAnon: true, SplitDropsZeros: true, RemoveMayWrite: true, MovesProtnone: true, SwapLarge: true,
 	}}
 }
 
@@ -159,7 +169,8 @@ func Linux7_2() Profile {
 	p.Policy.ReuseLarge, p.Policy.NUMASharing = ReuseLargeMapcount, NUMASharingMapcount
 	p.Policy.UffdCopyStrict, p.Policy.HugeZeroWPAllocs, p.Policy.FaultMapsFileFolio, p.Policy.ReadFaultDirty = true, true, true, true
 	p.Policy.GuardMarkers, p.Policy.NUMASkipPinned, p.Policy.CopyOnForkAnon = true, true, true
-	p.Policy.StickyFlags, p.Policy.LazyFreeClean, p.Policy.DeviceKeepsMapping = true, true, true
+	p.Policy.MergeWantsAnon = false
+	p.Policy.StickyFlags, p.Policy.LazyFreeClean, p.Policy.DeviceKeepsMapping, p.Policy.UnmapsBatches = true, true, true, true
 	return p
 }
 

@@ -164,7 +164,7 @@ func (p *mpage) outcomes(by *proc, write bool) []string {
 	case write && !p.w, !p.r && !p.w && !p.x:
 		return []string{"segv-access"}
 	case p.guard:
-		return []string{"segv-access"}
+		return []string{"segv-map", "segv-access"}
 	case p.poison:
 		return []string{"hwpoison"}
 	case p.file != nil && p.index >= p.file.pages && !p.private && p.since == 0:

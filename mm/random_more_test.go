@@ -167,11 +167,6 @@ func (w *world) openUffd(p *proc) {
 
 // registered draws pages of a process that has a userfaultfd: mostly such as are registered.
 func (w *world) registered(limit int) (p *proc, r *region, i, n int) {
-	type spot struct {
-		p *proc
-		r *region
-		i int
-	}
 	var spots []spot
 	for _, p := range w.procs {
 		for _, r := range w.regions {

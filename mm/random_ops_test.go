@@ -14,7 +14,7 @@ import (
 func (w *world) actions() map[string]func(*rapid.T) {
 	all := map[string]func(){
 		"map": w.mapRegion, "unmap": w.opUnmap, "protect": w.opProtect, "remap": w.opRemap,
-		"read": w.opRead, "write": w.opWrite, "write again": w.opWrite, "write more": w.opWrite, "fork": w.opFork, "fork too": w.opFork, "quiet three": w.opQuiet, "uffd protect too": w.opUffdProtect,
+		"read": w.opRead, "write": w.opWrite, "write again": w.opWrite, "write more": w.opWrite, "fork": w.opFork, "fork too": w.opFork, "migrate": w.opMigrate, "migrate too": w.opMigrate, "uffd protect too": w.opUffdProtect,
 		"exit": w.opExit, "dontneed": w.opDontNeed, "free": w.opFree, "fork advice": w.opForkAdvice, "guard": w.opGuard,
 		"remove": w.opRemove, "file write": w.opFileWrite, "punch": w.opPunch, "quiet": w.opQuiet, "quiet too": w.opQuiet,
 		"swap out": w.opSwapOut, "machine": w.opMachine, "populate": w.opPopulate, "hold": w.opHold, "device": w.opDevice, "release": w.opRelease,
@@ -30,106 +30,6 @@ func (w *world) actions() map[string]func(*rapid.T) {
 		}
 	}
 	return actions
-}
-
-// draws
-
-func (w *world) number(label string, from, to int) int {
-	return rapid.IntRange(from, to).Draw(w.t, label)
-}
-
-func (w *world) chance(label string, percent int) bool { return w.number(label, 1, 100) > 100-percent }
-
-func pick[T any](w *world, label string, all []T) T {
-	if len(all) == 0 {
-		w.skip("none")
-	}
-	return all[w.number(label, 0, len(all)-1)]
-}
-
-func (w *world) proc() *proc { return pick(w, "process", w.procs) }
-
-func (w *world) cpu() int { return w.freeCPU() }
-
-// place draws a process, a region and up to limit pages of it that are all mapped, and that nothing under way touches.
-func (w *world) place(limit int) (p *proc, r *region, i, n int) {
-	p, r, i, n = w.anyPlace(limit)
-	for k := range n {
-		if w.standing.touches(p.pages[r.at(i+k)]) {
-			w.skip("somebody is at it")
-		}
-	}
-	return p, r, i, n
-}
-
-// anyPlace is place for operations that programs do not notice.
-func (w *world) anyPlace(limit int) (p *proc, r *region, i, n int) {
-	p, r = w.proc(), pick(w, "region", w.regions)
-	i, n = w.run1(r, limit)
-	for k := range n {
-		if p.pages[r.at(i+k)] == nil {
-			if n = k; n == 0 {
-				w.skip("not mapped")
-			}
-			break
-		}
-	}
-	return p, r, i, n
-}
-
-// run1 draws pages of a region: any few, or, of a large one, around the borders of huge pages, or whole huge pages.
-func (w *world) run1(r *region, limit int) (i, n int) {
-	if r.pages <= 16 {
-		i = w.number("first", 0, r.pages-1)
-		return i, w.number("pages", 1, min(limit, r.pages-i))
-	}
-	i = min(r.pages-1, pick(w, "first", []int{0, 1, 2, 500, 511, 512, 513, 1023, 1024}))
-	if limit >= x86.EntriesPerTable && w.chance("whole", 40) {
-		i = i / x86.EntriesPerTable * x86.EntriesPerTable
-		return i, min(x86.EntriesPerTable, r.pages-i)
-	}
-	return i, w.number("pages", 1, min(limit, 16, r.pages-i))
-}
-
-// call does an operation on pages.
-func (w *world) call(p *proc, verb string, r *region, i, n int, o ...litmus.Option) litmus.Outcome {
-	s := step(p, verb)
-	s.CPU, s.Op.At, s.Op.Options = w.cpu(), pagesOf(r, i, n), o
-	return w.do(s, spanOf(r, i, n), litmus.Span{}, 0)
-}
-
-func (w *world) advise(p *proc, advice string, r *region, i, n int) litmus.Outcome {
-	return w.call(p, "advise", r, i, n, opt(advice))
-}
-
-// each calls f for the pages.
-func each(p *proc, r *region, i, n int, f func(pg *mpage)) {
-	for k := range n {
-		if pg := p.pages[r.at(i+k)]; pg != nil {
-			f(pg)
-		}
-	}
-}
-
-// region adds a region of n pages, where package litmus puts it.
-func (w *world) region(n int, behind *region) *region {
-	r := &region{name: fmt.Sprintf("r%d", len(w.regions)), va: w.next, pages: n}
-	if behind != nil {
-		r.va = behind.at(behind.pages)
-	}
-	const align = x86.Virt(x86.EntriesPerTable * x86.PageSize)
-	w.next = max(w.next, (r.at(n)+align-1)&^(align-1)+align)
-	w.regions = append(w.regions, r)
-	return r
-}
-
-var prots = []string{"rw", "rw", "rw", "r", "rx", "rwx", "none"}
-
-func (pg *mpage) allow(prot string) {
-	pg.r, pg.w, pg.x = slices.Contains([]byte(prot), 'r'), slices.Contains([]byte(prot), 'w'), slices.Contains([]byte(prot), 'x')
-	if prot == "none" {
-		pg.r = false
-	}
 }
 
 func (w *world) mapRegion() {
@@ -483,70 +383,4 @@ func (w *world) opPunch() {
 	for k := range n {
 		w.punched(f, i+k)
 	}
-}
-
-// opQuiet is an operation that programs do not notice.
-func (w *world) opQuiet() {
-	p, r, i, n := w.anyPlace(1100)
-	what := pick(w, "what", []string{"migrate", "migrate", "numa", "numa", "cold", "hugepage", "nohugepage", "mergeable", "unmergeable", "device-exclusive", "collapse", "khugepaged"})
-	switch what {
-	case "cold", "hugepage", "nohugepage", "mergeable", "unmergeable":
-		w.advise(p, what, r, i, n)
-	case "device-exclusive":
-		w.call(p, what, r, i, min(n, 2))
-		each(p, r, i, n, (*mpage).mayCopy)
-	default:
-		w.call(p, what, r, i, n)
-	}
-	w.unsure(p, r, i, n)
-}
-
-// unsure: whether the pages are there is not known any more.
-func (w *world) unsure(p *proc, r *region, i, n int) {
-	for k := range n {
-		if pg := p.pages[r.at(i+k)]; pg != nil && pg.has == no {
-			pg.has = unknown
-		}
-		if w.around {
-			w.neighbours(p, r, i+k)
-		}
-	}
-}
-
-func (w *world) opSwapOut() {
-	p, r, i, n := w.anyPlace(1100)
-	w.call(p, "swap-out", r, i, n)
-}
-
-// opMachine is an operation on a whole process, or the machine.
-func (w *world) opMachine() {
-	p := w.proc()
-	what := pick(w, "what", []string{"soft-dirty", "referenced", "ksm", "ksm zero", "swapoff", "writeback"})
-	s := step(p, what)
-	s.CPU = w.cpu()
-	switch what {
-	case "soft-dirty", "referenced":
-		s.Op.Verb, s.Op.Options = "clear-refs", []litmus.Option{opt(what)}
-	case "ksm zero":
-		s.Op.Verb, s.Op.Options = "ksm", []litmus.Option{opt("zero-pages")}
-	case "writeback":
-		s.Op.Name = w.files[1].name
-	}
-	w.do(s, litmus.Span{}, litmus.Span{}, 0)
-	if what == "swapoff" {
-		s.Op.Verb = "swapon"
-		w.do(s, litmus.Span{}, litmus.Span{}, 0)
-	}
-}
-
-func (w *world) opPopulate() {
-	p, r, i, n := w.place(16)
-	w.advise(p, pick(w, "as", []string{"populate-read", "populate-write"}), r, i, n)
-	each(p, r, i, n, (*mpage).mayCopy)
-	w.unsure(p, r, i, n)
-	each(p, r, i, n, func(pg *mpage) {
-		if pg.has == unknown && pg.protected == no && pg.wp {
-			pg.protected = unknown
-		}
-	})
 }

@@ -22,7 +22,14 @@ var randomPolicy = flag.String("policy", "", "historic policy for TestRandom, to
 //
 // For a long run: go test ./mm -run TestRandom -rapid.checks 10000 -rapid.steps 60
 func TestRandom(t *testing.T) {
-	must(t, flag.Set("rapid.nofailfile", "true"))
+	setFlag(t, "rapid.nofailfile", "true")
+	if checks := flag.Lookup("rapid.checks").Value.String(); checks == "100" { // not asked for
+		n := "50"
+		if testing.Short() {
+			n = "12"
+		}
+		setFlag(t, "rapid.checks", n)
+	}
 	for _, kernel := range litmus.Kernels() {
 		for _, c := range randomMachines {
 			t.Run(kernel+"/"+c.name, func(t *testing.T) {
@@ -40,6 +47,14 @@ func TestRandom(t *testing.T) {
 			})
 		}
 	}
+}
+
+// setFlag sets a flag for the test.
+func setFlag(t *testing.T, name, value string) {
+	t.Helper()
+	was := flag.Lookup(name).Value.String()
+	must(t, flag.Set(name, value))
+	t.Cleanup(func() { must(t, flag.Set(name, was)) })
 }
 
 func must(t testing.TB, err error) {
@@ -72,6 +87,7 @@ type world struct {
 	handles []*handle
 	next    x86.Virt
 	last    byte // value written
+	recent  []spot
 	// standing is an operation that stands in its middle, begun by step began; nil: none does.
 	standing *standing
 	began    int
@@ -221,6 +237,9 @@ func (w *world) write(p *proc, r *region, i, cpu int) {
 
 // touched: the page is there now, and perhaps others around it.
 func (w *world) touched(p *proc, r *region, i int) {
+	if w.recent = append(w.recent, spot{p, r, i}); len(w.recent) > 5 {
+		w.recent = w.recent[1:]
+	}
 	pg := p.pages[r.at(i)]
 	if pg.file != nil {
 		pg.has = unknown // what a file has may go

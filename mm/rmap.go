@@ -44,8 +44,12 @@ func (m *Machine) addNewAnon(pfn x86.PFN, v *VMA, va x86.Virt) {
 // dupMapping counts another PTE that maps page pfn, with a reference of its own. Linux: folio_dup_anon_rmap_pte(),
 // folio_add_file_rmap_pte()
 func (m *Machine) dupMapping(pfn x86.PFN) {
-	m.pages[pfn].mapped++
-	m.folio(pfn).ref++
+	p := &m.pages[pfn]
+	p.mapped++
+	if p.flags&pgTail != 0 {
+		p = m.folio(pfn)
+	}
+	p.ref++
 }
 
 // addMapping counts another PTE that maps page pfn, with a reference that the caller holds already.

@@ -104,6 +104,9 @@ func (u *Uffd) fill(c *CPU, call string, va x86.Virt, length uint64, wp bool, on
 	f := &filler{c, c.m, s, v, wp}
 	for at := va; at <= r.Last; at += x86.PageSize {
 		if err := one(f, at); err != nil {
+			if at > va {
+				err = ErrAgain // what was filled is filled
+			}
 			return int(at - va), &CallError{call, at, err}
 		}
 	}

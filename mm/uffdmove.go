@@ -62,7 +62,7 @@ func (u *Uffd) mayMove(dv, sv *VMA) bool {
 		(sv.flags|dv.flags)&VMPFNMap == 0 && dv.uffd == u && dv.Anonymous() && sv.Anonymous()
 }
 
-// step moves what is at src, and returns how many bytes that was; 0 after a split.
+// step moves what is at src, and returns how many bytes that was; 0 after a split, or when a migration has ended.
 func (p *pageMover) step(dst, src x86.Virt, left uint64) (uint64, error) {
 	if _, huge := p.s.hugePMD(dst); huge {
 		return 0, ErrExist
@@ -85,6 +85,12 @@ func (p *pageMover) step(dst, src x86.Virt, left uint64) (uint64, error) {
 			return 0, ErrNoEnt
 		}
 		return x86.PageSize, nil
+	}
+	if p.m.layout.Decode(x86.LevelPTE, uint64(e)).Kind == swapentry.KindMigration {
+		if !p.m.waitFor(func() bool { return p.s.pte(src) != e }) {
+			return 0, ErrAgain
+		}
+		return 0, nil
 	}
 	if pfn, ok := p.m.normal(e); ok && p.m.exclusive(pfn) && p.m.folio(pfn).order > 0 {
 		return 0, p.split(p.m.head(pfn))
@@ -162,8 +168,6 @@ func (p *pageMover) adopt(head x86.PFN, dst x86.Virt) {
 // movedSwap is moved for a swap entry. Linux: mm/userfaultfd.c:move_swap_pte()
 func (p *pageMover) movedSwap(dst x86.Virt, e x86.PTE) (x86.PTE, error) {
 	switch d := p.m.layout.Decode(x86.LevelPTE, uint64(e)); {
-	case d.Kind == swapentry.KindMigration:
-		return 0, ErrAgain
 	case d.Kind != swapentry.KindSwap:
 		return 0, ErrFault
 	case !d.Exclusive:
@@ -184,7 +188,10 @@ func (p *pageMover) stepHuge(dst, src x86.Virt, left uint64, e x86.PMD) (uint64,
 	pfn, page := m.normalPMD(e)
 	switch {
 	case !e.Present():
-		return 0, ErrAgain
+		if !m.waitFor(func() bool { now, _ := p.s.hugePMD(src); return now != e }) {
+			return 0, ErrAgain
+		}
+		return 0, nil
 	case page && !m.exclusive(pfn):
 		return 0, ErrBusy
 	case dst%size != 0 || src%size != 0 || left < size || !p.emptyPMD(dst):

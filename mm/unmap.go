@@ -47,6 +47,7 @@ func (m *Machine) unmapOne(b *flushBatch, p Place, pfn x86.PFN) bool {
 	}
 	defer c.Unlock()
 	i := p.VA.Index(x86.LevelPTE)
+	m.mergeUnmapBatch(p.VMA, c, i, pfn)
 	old := c.GetAndClear(i)
 	b.owe(p.Space)
 	f := m.folio(pfn)

@@ -116,6 +116,14 @@ func (a *VMA) mergeable(b *VMA) bool {
 		a.pgoff+a.pages() == b.pgoff && anonMergeable(a, b)
 }
 
+// takes reports that its neighbour b, which has changed, may become part of v as far as their anonVMAs are concerned: v
+// must have had anonymous pages if b has.
+//
+// Linux: mm/vma.c:is_mergeable_anon_vma(), until 6.15
+func (v *VMA) takes(b *VMA) bool {
+	return v.anon != nil || b.anon == nil || !v.space.m.Policy.MergeWantsAnon
+}
+
 // mergeIgnores returns the flags in which areas may differ and be merged all the same.
 func (m *Machine) mergeIgnores() VMFlags {
 	if m.Policy.StickyFlags {
@@ -155,8 +163,8 @@ func (s *Space) mergeAround(v *VMA) *VMA {
 // Linux: mm/vma.c:copy_vma()
 func (s *Space) mergeMoved(v *VMA) *VMA {
 	prev, next := s.prev(v), s.next(v)
-	left := prev != nil && prev.mergeable(v)
-	right := next != nil && v.mergeable(next) && (!left || anonMergeable(prev, next))
+	left := prev != nil && prev.mergeable(v) && prev.takes(v)
+	right := next != nil && v.mergeable(next) && next.takes(v) && (!left || anonMergeable(prev, next))
 	switch {
 	case left && right:
 		s.absorb(prev, v)

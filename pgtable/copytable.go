@@ -33,12 +33,26 @@ func (w *copying) table(c *locked) error {
 	if w.Present == nil && w.Batch == nil {
 		return w.plain(c, d)
 	}
+	return w.asking(c, d)
+}
+
+// asking copies the part where somebody wants to be asked about pages. If all are shared, one by one, it comes to
+// plain.
+func (w *copying) asking(c *locked, d PTECursor) error {
 	pagesIn(c.tab, c.first, c.last, &c.pages)
-	othersIn(c.tab, c.first, c.last, &c.pages, &c.other)
+	all, own := c.pages, &c.tmp
+	*own = Bitmap{}
+	if w.Present != nil {
+		w.Present(c.PTECursor, &c.pages, own)
+	}
+	if w.Batch == nil && own.Empty() && c.pages == all {
+		return w.plain(c, d)
+	}
+	othersIn(c.tab, c.first, c.last, &all, &c.other)
 	if err := w.others(c, d, &c.other); err != nil {
 		return err
 	}
-	return w.present(w.g, c, d)
+	return w.some(c, d, own)
 }
 
 // anything reports that the part has an entry that is not none. Of a whole table the count says it.
@@ -137,17 +151,13 @@ func (o *Copy) others(c *locked, d PTECursor, others *Bitmap) error {
 	return nil
 }
 
-func (o *Copy) present(g *Gather, c *locked, d PTECursor) error {
-	own := &c.other // done with
-	*own = Bitmap{}
-	if o.Present != nil {
-		o.Present(c.PTECursor, &c.pages, own)
-	}
-	if first, last := o.share(c, d); first <= last {
-		g.PTEs(c.PTECursor, first, last)
+// some shares c.pages with the child, and gives it copies of those in own.
+func (w *copying) some(c *locked, d PTECursor, own *Bitmap) error {
+	if first, last := w.share(c, d); first <= last {
+		w.g.PTEs(c.PTECursor, first, last)
 	}
 	for i := range own.All() {
-		child, err := o.Own(c.Addr(i), c.Get(i))
+		child, err := w.Own(c.Addr(i), c.Get(i))
 		if err != nil {
 			return err
 		}

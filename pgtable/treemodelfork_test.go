@@ -94,7 +94,7 @@ func (m *treeModel) opCopy() {
 	m.must(err)
 	got, err := m.gather(func(g *pgtable.Gather) error { return m.tree.Copy(g, tree, r, &o) })
 	m.must(err)
-	if early || batch {
+	if batch {
 		m.sameFlush(got, want)
 	} else if want != noHull && (got.First > want.First || got.Last < want.Last) || got != noHull && (got.First < r.First || got.Last > r.Last) {
 		m.t.Fatalf("flushed %v to %v, want %v to %v", got.First, got.Last, want.First, want.Last)
