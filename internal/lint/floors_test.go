@@ -70,7 +70,7 @@ var floors = map[string][]string{
 	"conformance/vm":      {"conformance/qmp", "conformance/wire", "physmem", "arch/x86", "arch/x86/mmu", "pgtable"},
 	"conformance/kernel":  {"conformance/vm", "conformance/wire", "litmus", "swapentry", "physmem", "arch/x86", "arch/x86/mmu", "pgtable"},
 	"conformance/compare": {"litmus", "swapentry", "arch/x86", "pgtable", "mm"},
-	"conformance/host":    {"conformance/agent", "conformance/wire", "conformance/kernel", "conformance/compare", "litmus", "litmus/gen", "mm", "swapentry", "arch/x86", "physmem", "pgtable"},
+	"conformance/host":    {"conformance/agent", "conformance/vm", "conformance/wire", "conformance/kernel", "conformance/compare", "litmus", "litmus/gen", "mm", "swapentry", "arch/x86", "physmem", "pgtable"},
 }
 
 // onFloor finds the entry of floors for a package.
