@@ -7,7 +7,7 @@ import (
 	"ptemu/swapentry"
 )
 
-// TestClearRefsSoftDirty is rmapops.md section 7.
+// TestClearRefsSoftDirty is clear_refs.
 func TestClearRefsSoftDirty(t *testing.T) {
 	each(t, func(t *testing.T, p Profile) {
 		m, c, s := checked(t, p)
@@ -54,7 +54,7 @@ func mapAnonAt(t testing.TB, c *CPU, va x86.Virt, pages uint64) x86.Virt {
 	return va
 }
 
-// TestClearRefsNonPresent is rmapops.md section 7, row "non-present": bit 1 goes, the rest stays. Section 2, second worked
+// TestClearRefsNonPresent is clear_refs, row "non-present": bit 1 goes, the rest stays. Section 2, second worked
 // value: since 6.12 the page comes back writable and not soft-dirty, so that the next write is not noticed.
 func TestClearRefsNonPresent(t *testing.T) {
 	each(t, func(t *testing.T, p Profile) {
@@ -78,7 +78,7 @@ func TestClearRefsNonPresent(t *testing.T) {
 	})
 }
 
-// TestClearRefsYoung is rmapops.md section 7, last paragraph: values 1 to 3.
+// TestClearRefsYoung is clear_refs, last paragraph: values 1 to 3.
 func TestClearRefsYoung(t *testing.T) {
 	each(t, func(t *testing.T, p Profile) {
 		m, c, s := checked(t, p)

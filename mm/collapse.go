@@ -38,7 +38,9 @@ func (v *VMA) holdsHuge() bool {
 // collapseErrno is madvise_collapse_errno().
 func collapseErrno(v thp.Verdict) error {
 	switch v {
-	case thp.ExceedNone, thp.ExceedSwap, thp.ExceedShared, thp.UffdWP, thp.NoWritable, thp.NotReferenced:
+	case thp.ExceedNone:
+		return ErrBusy
+	case thp.ExceedSwap, thp.ExceedShared, thp.UffdWP, thp.NoWritable, thp.NotReferenced:
 		return ErrInval
 	}
 	return ErrAgain
@@ -89,7 +91,7 @@ func (s *Space) collapse(c *CPU, v *VMA, va x86.Virt, lim thp.Limits) (thp.Verdi
 		return verdict, nil
 	}
 	if err := s.swapInRange(c, v, va); err != nil {
-		return thp.PageUnfit, nil
+		return thp.ExceedSwap, nil
 	}
 	to, err := m.alloc(hugeOrder)
 	if err != nil {

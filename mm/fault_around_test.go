@@ -17,7 +17,7 @@ func present(s *Space, va x86.Virt, n int) (all []int) {
 	return all
 }
 
-// TestFaultAround: faults.md section 6: a read maps what the cache has in 16 aligned pages, young and clean, in empty
+// TestFaultAround: file faults: a read maps what the cache has in 16 aligned pages, young and clean, in empty
 // slots; a window that the area cuts at its beginning is as long, one that it cuts at its end is shorter.
 func TestFaultAround(t *testing.T) {
 	eachFile(t, func(t *testing.T, m *Machine, c, d *CPU) {
@@ -74,7 +74,7 @@ func TestFaultAround(t *testing.T) {
 	})
 }
 
-// TestWholeFolio: faults.md section 6, row "count mapped".
+// TestWholeFolio: file faults, row "count mapped".
 func TestWholeFolio(t *testing.T) {
 	for _, write := range []bool{false, true} {
 		for _, p := range Profiles() {
@@ -159,7 +159,7 @@ func TestWholeFolioCut(t *testing.T) {
 	must(t, m.Check())
 }
 
-// TestReadDirty: faults.md section 6: 7.2 maps a dirty page dirty where prot has RW, on reads, and around them.
+// TestReadDirty: file faults: 7.2 maps a dirty page dirty where prot has RW, on reads, and around them.
 func TestReadDirty(t *testing.T) {
 	eachFile(t, func(t *testing.T, m *Machine, c, d *CPU) {
 		f := m.MemFD("memfd", 2*x86.PageSize)
@@ -178,9 +178,9 @@ func TestReadDirty(t *testing.T) {
 	})
 }
 
-// TestHugeFile: faults.md section 6, row "THP PMD": a huge page of a file is mapped by one entry, dirty and writable for a
-// write; rmapops.md section 13, page_mkclean, and the write after it, which empties the slot and
-// maps the page again (faults.md section 11).
+// TestHugeFile: file faults, row "THP PMD": a huge page of a file is mapped by one entry, dirty and writable for a
+// write; KSM, page_mkclean() and guards, page_mkclean, and the write after it, which empties the slot and
+// maps the page again (faults of huge pages).
 func TestHugeFile(t *testing.T) {
 	eachFile(t, func(t *testing.T, m *Machine, c, d *CPU) {
 		const size = 512 * x86.PageSize

@@ -7,7 +7,7 @@ import (
 	"ptemu/arch/x86"
 )
 
-// TestWritenotifyRows: mprotect.md section 2, each rule of vma_wants_writenotify() by what a read maps, and the entry
+// TestWritenotifyRows: vma_set_page_prot(), each rule of vma_wants_writenotify() by what a read maps, and the entry
 // that the first write makes. Then mprotect to read-only and back: only with rule 2 does it give RW back by hand.
 func TestWritenotifyRows(t *testing.T) {
 	const ro, rw, written = 0x8000000000000025, 0x8000000000000027, 0x8000000000000867
@@ -66,7 +66,7 @@ func TestWritenotifyRows(t *testing.T) {
 	}
 }
 
-// TestUffdWritenotify: mprotect.md section 2, rule 5, and steps 1, 3, 9 and 10 of sequence S-B of seeds.md.
+// TestUffdWritenotify: vma_set_page_prot(), rule 5, and steps 1, 3, 9 and 10 of sequence S-B of the public discussions.
 func TestUffdWritenotify(t *testing.T) {
 	eachFile(t, func(t *testing.T, m *Machine, c, d *CPU) {
 		f := m.MemFD("memfd", 2*x86.PageSize)
@@ -96,8 +96,8 @@ func TestUffdWritenotify(t *testing.T) {
 	})
 }
 
-// TestMarkers: faults.md sections 6 and 9: a uffd-wp marker is passed on to the entry that takes its place; a write fault
-// installs a read-only entry first, and the next hands the write over. rmapops.md section 10: MADV_DONTNEED leaves a
+// TestMarkers: file faults, do_swap_page(), entries that are not swap: a uffd-wp marker is passed on to the entry that takes its place; a write fault
+// installs a read-only entry first, and the next hands the write over. zap: MADV_DONTNEED leaves a
 // marker, a hole in the file too, munmap none.
 func TestMarkers(t *testing.T) {
 	eachFile(t, func(t *testing.T, m *Machine, c, d *CPU) {

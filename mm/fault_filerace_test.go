@@ -6,7 +6,7 @@ import (
 	"ptemu/arch/x86"
 )
 
-// TestMkWriteRecheck: faults.md section 3: while the file system is asked, the page may be cut off the file, or written
+// TestMkWriteRecheck: do_wp_page(): while the file system is asked, the page may be cut off the file, or written
 // back; the entry is looked at again.
 func TestMkWriteRecheck(t *testing.T) {
 	for _, mapped := range []bool{false, true} {
@@ -69,7 +69,7 @@ func TestFileMigrates(t *testing.T) {
 	})
 }
 
-// TestFilePoison: faults.md section 8 and rmapops.md section 6: a clean page that fails is read again.
+// TestFilePoison: failed swap-ins and memory failure: a clean page that fails is read again.
 func TestFilePoison(t *testing.T) {
 	m, c, s := world(t, Linux7_2())
 	f := disk(t, m, 1)
@@ -98,7 +98,7 @@ func TestFilePoison(t *testing.T) {
 	wantSignal(t, c.Load(vb, make([]byte, 1)), BusHWPoison)
 }
 
-// TestUnshareFile: faults.md section 3: unsharing a page of a file does nothing in 6.1, and copies later.
+// TestUnshareFile: do_wp_page(): unsharing a page of a file does nothing in 6.1, and copies later.
 func TestUnshareFile(t *testing.T) {
 	eachFile(t, func(t *testing.T, m *Machine, c, d *CPU) {
 		f := disk(t, m, 1)
@@ -116,7 +116,7 @@ func TestUnshareFile(t *testing.T) {
 }
 
 // TestHoleRace: a page that is mapped again while a hole is being punched does not survive it: its entry goes with it
-// (rmapops.md section 10, unmap_mapping_folio).
+// (zap, unmap_mapping_folio).
 func TestHoleRace(t *testing.T) {
 	eachFile(t, func(t *testing.T, m *Machine, c, d *CPU) {
 		f := m.MemFD("memfd", x86.PageSize)

@@ -7,7 +7,7 @@ import (
 	"ptemu/arch/x86"
 )
 
-// TestMkClean: rmapops.md section 13, page_mkclean: D and RW go, SOFT_DIRTY stays, processors are told; the next write
+// TestMkClean: KSM, page_mkclean() and guards, page_mkclean: D and RW go, SOFT_DIRTY stays, processors are told; the next write
 // faults again, and the page is dirty again. Private mappings are left alone.
 func TestMkClean(t *testing.T) {
 	eachFile(t, func(t *testing.T, m *Machine, c, d *CPU) {
@@ -70,7 +70,7 @@ func TestMsync(t *testing.T) {
 	})
 }
 
-// TestReclaimFile: rmapops.md section 4: entries of file pages become none, or a marker where they were uffd-wp. What
+// TestReclaimFile: try_to_unmap_one(): entries of file pages become none, or a marker where they were uffd-wp. What
 // was on the disk is read again.
 func TestReclaimFile(t *testing.T) {
 	eachFile(t, func(t *testing.T, m *Machine, c, d *CPU) {

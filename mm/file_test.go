@@ -116,7 +116,7 @@ func TestSharedStores(t *testing.T) {
 }
 
 // TestSharedAnonymous: after fork, parent and child share memory that was mapped shared and anonymous; the child's entries
-// come by faults (faults.md section 14).
+// come by faults (copy_page_range()).
 func TestSharedAnonymous(t *testing.T) {
 	eachFile(t, func(t *testing.T, m *Machine, c, d *CPU) {
 		va := mapFile(t, c, nil, MapShared, 0, 2)
@@ -214,7 +214,7 @@ func TestTruncate(t *testing.T) {
 	})
 }
 
-// TestPunchHole: rmapops.md section 10, "should_zap_cows": a hole drops the pages of the file, but no private copy.
+// TestPunchHole: zap, "should_zap_cows": a hole drops the pages of the file, but no private copy.
 func TestPunchHole(t *testing.T) {
 	eachFile(t, func(t *testing.T, m *Machine, c, d *CPU) {
 		f := m.MemFD("memfd", 4*x86.PageSize)

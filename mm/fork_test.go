@@ -82,7 +82,7 @@ func TestForkCOW(t *testing.T) {
 	}
 }
 
-// TestMprotectWorked is mprotect.md section 9, rows 1 to 3, and the result table of section 5.
+// TestMprotectWorked is worked values of mprotect, rows 1 to 3, and the result table of section 5.
 func TestMprotectWorked(t *testing.T) {
 	for _, p := range Profiles() {
 		t.Run(p.Kernel.Release, func(t *testing.T) {

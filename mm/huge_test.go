@@ -27,7 +27,7 @@ func pmdFlags(t testing.TB, s *Space, va x86.Virt) uint64 {
 	return e.Flags(s.m.abi)
 }
 
-// TestHugeFaults: faults.md section 11: first touch by a read and by a write, the write to the huge zero page.
+// TestHugeFaults: faults of huge pages: first touch by a read and by a write, the write to the huge zero page.
 func TestHugeFaults(t *testing.T) {
 	eachProfile(t, func(t *testing.T, m *Machine, c *CPU, s *Space) {
 		used := m.ram.Used()
@@ -56,7 +56,7 @@ func TestHugeFaults(t *testing.T) {
 	})
 }
 
-// TestHugeForkAndWrite: faults.md sections 11 and 14: a huge page shared by fork is split by the first write, and taken
+// TestHugeForkAndWrite: faults of huge pages, copy_page_range(): a huge page shared by fork is split by the first write, and taken
 // when it is the last user's.
 func TestHugeForkAndWrite(t *testing.T) {
 	eachProfile(t, func(t *testing.T, m *Machine, c *CPU, s *Space) {
@@ -87,7 +87,7 @@ func TestHugeForkAndWrite(t *testing.T) {
 	})
 }
 
-// TestHugeSplitByProtect: rmapops.md section 8, "present, no freeze": a partial mprotect splits, contents stay.
+// TestHugeSplitByProtect: __split_huge_pmd_locked(), "present, no freeze": a partial mprotect splits, contents stay.
 func TestHugeSplitByProtect(t *testing.T) {
 	eachProfile(t, func(t *testing.T, m *Machine, c *CPU, s *Space) {
 		va := mapHuge(t, c, 1)
@@ -120,7 +120,7 @@ func TestHugeSplitByProtect(t *testing.T) {
 	})
 }
 
-// TestHugeMigrates: rmapops.md section 3, through move_pages.
+// TestHugeMigrates: migration of PMDs, through move_pages.
 func TestHugeMigrates(t *testing.T) {
 	eachProfile(t, func(t *testing.T, m *Machine, c *CPU, s *Space) {
 		va := mapHuge(t, c, 1)

@@ -34,7 +34,7 @@ func merged(t testing.TB, m *Machine, c *CPU, want int, places ...Place) {
 	must(t, m.Check())
 }
 
-// TestKSMWorked: rmapops.md section 13: the page that stays is clean and read-only with soft-dirty kept, the other entry
+// TestKSMWorked: KSM, page_mkclean() and guards: the page that stays is clean and read-only with soft-dirty kept, the other entry
 // comes from vm_page_prot; a write copies; the last user may not take the page.
 func TestKSMWorked(t *testing.T) {
 	eachProfile(t, func(t *testing.T, m *Machine, c *CPU, s *Space) {
@@ -89,7 +89,7 @@ func TestKSMRefuses(t *testing.T) {
 	})
 }
 
-// TestKSMZero: rmapops.md section 13, the zero page: special, dirty from 6.12 on; unmerging gives pages again.
+// TestKSMZero: KSM, page_mkclean() and guards, the zero page: special, dirty from 6.12 on; unmerging gives pages again.
 func TestKSMZero(t *testing.T) {
 	eachProfile(t, func(t *testing.T, m *Machine, c *CPU, s *Space) {
 		used := m.ram.Used()

@@ -30,7 +30,7 @@ func wantFlags(t *testing.T, s *Space, va x86.Virt, want uint64, when string) {
 	}
 }
 
-// TestMigrateWorked: rmapops.md section 2, rows W and R, through move_pages: what the page held comes along.
+// TestMigrateWorked: remove_migration_pte(), rows W and R, through move_pages: what the page held comes along.
 func TestMigrateWorked(t *testing.T) {
 	eachProfile(t, func(t *testing.T, m *Machine, c *CPU, s *Space) {
 		va := mapAnon(t, c, 1)
@@ -88,7 +88,7 @@ func TestMigrationWaits(t *testing.T) {
 	})
 }
 
-// TestPinnedStays: faults.md section 15 and rmapops.md section 1: a pinned page neither moves nor is shared by fork.
+// TestPinnedStays: GUP and pins and try_to_migrate_one(): a pinned page neither moves nor is shared by fork.
 func TestPinnedStays(t *testing.T) {
 	eachProfile(t, func(t *testing.T, m *Machine, c *CPU, s *Space) {
 		va := mapAnon(t, c, 1)
@@ -113,7 +113,7 @@ func TestPinnedStays(t *testing.T) {
 	})
 }
 
-// TestNUMAWorked: mprotect.md section 9, row NUMA; faults.md section 10.
+// TestNUMAWorked: worked values of mprotect, row NUMA; do_numa_page().
 func TestNUMAWorked(t *testing.T) {
 	eachProfile(t, func(t *testing.T, m *Machine, c *CPU, s *Space) {
 		va := mapAnon(t, c, 1)

@@ -40,10 +40,15 @@ func (c *CPU) Mremap(va x86.Virt, oldLength, newLength uint64, flags RemapFlags,
 	s.writeLock()
 	defer s.writeUnlock()
 	v := s.VMA(va)
-	if v == nil || newLength > oldLength && r.Last >= v.End {
+	many := s.m.Policy.RemapMany && flags&RemapFixed != 0
+	switch {
+	case v == nil || newLength > oldLength && r.Last >= v.End:
 		return 0, &CallError{"mremap", va, ErrFault}
-	}
-	if flags&RemapFixed != 0 {
+	case many && newLength == oldLength:
+		return s.remapMany(c, r, flags, to)
+	case many && r.First+x86.Virt(min(oldLength, newLength))-1 >= v.End:
+		return 0, &CallError{"mremap", va, ErrFault}
+	case flags&RemapFixed != 0:
 		return s.remapTo(c, v, r, newLength, flags, to)
 	}
 	if flags&RemapDontUnmap == 0 {
@@ -59,6 +64,33 @@ func (c *CPU) Mremap(va x86.Virt, oldLength, newLength uint64, flags RemapFlags,
 		return 0, err
 	}
 	return s.moveArea(c, v, r, newLength, flags, to)
+}
+
+// remapMany moves all areas of r, one after the other, with the holes between them (6.17 on). Those under userfaultfd move
+// only alone: what was moved before stays moved.
+//
+// Linux: mm/mremap.c:remap_move()
+func (s *Space) remapMany(c *CPU, r pgtable.Range, flags RemapFlags, to x86.Virt) (x86.Virt, error) {
+	length := uint64(r.Last-r.First) + 1
+	dst, err := s.checkPages("mremap", to, length)
+	if err != nil || dst.First <= r.Last && r.First <= dst.Last {
+		return 0, &CallError{"mremap", to, ErrInval}
+	}
+	for va := r.First; va <= r.Last; {
+		v := s.find(va)
+		if v == nil || v.Start > r.Last {
+			break
+		}
+		part := pgtable.Range{First: max(va, v.Start), Last: min(r.Last, v.End-1)}
+		if v.uffd != nil && (part.First > r.First || part.Last < r.Last) {
+			return 0, &CallError{"mremap", part.First, ErrFault}
+		}
+		if _, err := s.remapTo(c, v, part, uint64(part.Last-part.First)+1, flags, to+part.First-r.First); err != nil {
+			return 0, err
+		}
+		va = part.Last + 1
+	}
+	return to, nil
 }
 
 // remapTo clears the place and moves the area there. Linux: mm/mremap.c:mremap_to()

@@ -6,7 +6,7 @@ import (
 	"ptemu/arch/x86"
 )
 
-// TestMremapMoves: rmapops.md section 11: entries become soft-dirty, frames and write permission stay.
+// TestMremapMoves: mremap: entries become soft-dirty, frames and write permission stay.
 func TestMremapMoves(t *testing.T) {
 	eachProfile(t, func(t *testing.T, m *Machine, c *CPU, s *Space) {
 		va := mapAnon(t, c, 4)
@@ -38,7 +38,7 @@ func TestMremapMoves(t *testing.T) {
 	})
 }
 
-// TestMadviseDontNeed and guards: rmapops.md sections 10 and 13.
+// TestMadviseDontNeed and guards: zap, KSM, page_mkclean() and guards.
 func TestMadvise(t *testing.T) {
 	eachProfile(t, func(t *testing.T, m *Machine, c *CPU, s *Space) {
 		used := m.ram.Used()

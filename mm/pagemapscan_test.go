@@ -71,7 +71,7 @@ func TestScanTracksWrites(t *testing.T) {
 	})
 }
 
-// TestScanCategories is rmapops.md section 14, first table.
+// TestScanCategories is PAGEMAP_SCAN, first table.
 func TestScanCategories(t *testing.T) {
 	each(t, func(t *testing.T, p Profile) {
 		if !p.Policy.UffdWPAsync {
@@ -179,7 +179,7 @@ func TestScanHoles(t *testing.T) {
 	})
 }
 
-// TestScanHuge is rmapops.md section 14 for huge pages: protected whole, or split where only a part is.
+// TestScanHuge is PAGEMAP_SCAN for huge pages: protected whole, or split where only a part is.
 func TestScanHuge(t *testing.T) {
 	each(t, func(t *testing.T, p Profile) {
 		if !p.Policy.UffdWPAsync {

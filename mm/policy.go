@@ -55,6 +55,7 @@ type Policy struct {
 	UffdPoison        bool // UFFDIO_POISON (6.6)
 	UffdMove          bool // UFFDIO_MOVE (6.8)
 	UffdWPOneArea     bool // UFFDIO_WRITEPROTECT wants its range in one area (6.1)
+	UffdPreparesFirst bool // filling calls give the area an anon_vma before they look whether they may (6.12 on)
 	UffdCopyStrict    bool // UFFDIO_COPY replaces uffd-wp and poison markers only, not guards (7.2)
 
 	// Large folios and huge pages.
@@ -91,6 +92,9 @@ type Policy struct {
 
 	// MergeWantsAnon: an area that has had anonymous pages is not merged into a neighbour that has not (until 6.15).
 	MergeWantsAnon bool
+
+	// RemapMany: MREMAP_FIXED moves all areas of its range (6.17 on), and looks at them before it unmaps anything.
+	RemapMany bool
 
 	// Reclaim and KSM.
 
@@ -158,7 +162,7 @@ func Linux6_12() Profile {
 		SwapInFlagsFirst: true, UnshareCopiesFile: true, SharedByMayShare: true,
 		UffdWPAsync: true, UffdWPUnpopulated: true, UffdPoison: true, UffdMove: true,
 		MTHP: true, FaultMapsShmFolio: true, NoHugeFiles: true, NUMAWholeFolio: true, PopulateStops: true, NUMASharing: NUMASharingPinned,
-		KSMZeroDirty: true, MergeWantsAnon: true, SplitDropsZeros: true, RemoveMayWrite: true, MovesProtnone: true, SwapLarge: true,
+		KSMZeroDirty: true, UffdPreparesFirst: true, MergeWantsAnon: true, SplitDropsZeros: true, RemoveMayWrite: true, MovesProtnone: true, SwapLarge: true,
 	}}
 }
 
@@ -169,7 +173,7 @@ func Linux7_2() Profile {
 	p.Policy.ReuseLarge, p.Policy.NUMASharing = ReuseLargeMapcount, NUMASharingMapcount
 	p.Policy.UffdCopyStrict, p.Policy.HugeZeroWPAllocs, p.Policy.FaultMapsFileFolio, p.Policy.ReadFaultDirty = true, true, true, true
 	p.Policy.GuardMarkers, p.Policy.NUMASkipPinned, p.Policy.CopyOnForkAnon = true, true, true
-	p.Policy.MergeWantsAnon = false
+	p.Policy.MergeWantsAnon, p.Policy.RemapMany = false, true
 	p.Policy.StickyFlags, p.Policy.LazyFreeClean, p.Policy.DeviceKeepsMapping, p.Policy.UnmapsBatches = true, true, true, true
 	return p
 }

@@ -23,7 +23,7 @@ func filled(t testing.TB, c *CPU, va x86.Virt, n int) {
 	}
 }
 
-// TestLazyFree: MADV_FREE, and the rows of rmapops.md section 4 for what it leaves behind.
+// TestLazyFree: MADV_FREE, and the rows of try_to_unmap_one() for what it leaves behind.
 func TestLazyFree(t *testing.T) {
 	eachProfile(t, func(t *testing.T, m *Machine, c *CPU, s *Space) {
 		used := m.ram.Used()
@@ -241,7 +241,7 @@ func TestShmemSwap(t *testing.T) {
 	})
 }
 
-// TestSharedMarker: reclaim leaves a marker of a write-protected page of a file. rmapops.md section 4.
+// TestSharedMarker: reclaim leaves a marker of a write-protected page of a file. try_to_unmap_one().
 func TestSharedMarker(t *testing.T) {
 	eachProfile(t, func(t *testing.T, m *Machine, c *CPU, s *Space) {
 		va, err := c.Mmap(MmapArgs{Length: 2 * x86.PageSize, Prot: ProtRead | ProtWrite, Flags: MapShared})

@@ -43,7 +43,7 @@ func drained(t testing.TB, c *CPU, used uint64) {
 	}
 }
 
-// TestSwapOutWorked: the worked values of rmapops.md section 4 and swapentries.md section 8.
+// TestSwapOutWorked: the worked values of try_to_unmap_one() and swap entries.
 func TestSwapOutWorked(t *testing.T) {
 	each(t, func(t *testing.T, p Profile) {
 		m, err := New(Config{Profile: p, Slots: 0x2000})
@@ -69,7 +69,7 @@ func TestSwapOutWorked(t *testing.T) {
 	})
 }
 
-// TestSwapInWorked: faults.md section 7 for a page of one's own: soft-dirty comes back, and a read lets 6.12 write.
+// TestSwapInWorked: do_swap_page() for a page of one's own: soft-dirty comes back, and a read lets 6.12 write.
 func TestSwapInWorked(t *testing.T) {
 	eachProfile(t, func(t *testing.T, m *Machine, c *CPU, s *Space) {
 		used := m.ram.Used()
@@ -118,7 +118,7 @@ func TestSwapInSoftDirty(t *testing.T) {
 	})
 }
 
-// TestSwapInUffd: faults.md section 7, the rows of uffd-wp: the write comes to userfaultfd in every release.
+// TestSwapInUffd: do_swap_page(), the rows of uffd-wp: the write comes to userfaultfd in every release.
 func TestSwapInUffd(t *testing.T) {
 	each(t, func(t *testing.T, p Profile) {
 		m, c, s := world(t, p)
@@ -251,7 +251,7 @@ func TestFaultWaitsForReclaim(t *testing.T) {
 	})
 }
 
-// TestProtectPaysForReclaim: mprotect.md section 3: what reclaim has not flushed yet is flushed before entries change.
+// TestProtectPaysForReclaim: change_protection(): what reclaim has not flushed yet is flushed before entries change.
 func TestProtectPaysForReclaim(t *testing.T) {
 	eachProfile(t, func(t *testing.T, m *Machine, c *CPU, s *Space) {
 		va := mapAnon(t, c, 1)

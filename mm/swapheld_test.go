@@ -78,7 +78,7 @@ func TestSwapHeldPage(t *testing.T) {
 	})
 }
 
-// TestSwapErrors: faults.md section 8.
+// TestSwapErrors: failed swap-ins.
 func TestSwapErrors(t *testing.T) {
 	eachProfile(t, func(t *testing.T, m *Machine, c *CPU, s *Space) {
 		used := m.ram.Used()
@@ -112,7 +112,7 @@ func TestSwapErrors(t *testing.T) {
 	})
 }
 
-// TestPoisonedSwapCache: faults.md section 8, the page that failed in the swap cache.
+// TestPoisonedSwapCache: failed swap-ins, the page that failed in the swap cache.
 func TestPoisonedSwapCache(t *testing.T) {
 	eachProfile(t, func(t *testing.T, m *Machine, c *CPU, s *Space) {
 		va := mapAnon(t, c, 1)

@@ -68,7 +68,7 @@ func uffdWrite(t testing.TB, c *CPU, va x86.Virt, wp bool) {
 	}
 }
 
-// TestWriteProtectWorked is mprotect.md section 9, rows 5 to 7, and rows 3 to 5 of S-D without the extra reference.
+// TestWriteProtectWorked is worked values of mprotect, rows 5 to 7, and rows 3 to 5 of S-D without the extra reference.
 func TestWriteProtectWorked(t *testing.T) {
 	each(t, func(t *testing.T, p Profile) {
 		_, c, s := checked(t, p)
@@ -91,7 +91,7 @@ func TestWriteProtectWorked(t *testing.T) {
 	})
 }
 
-// TestWriteProtectErrors is mprotect.md section 1: which ranges are refused with ENOENT.
+// TestWriteProtectErrors is the callers of change_protection(): which ranges are refused with ENOENT.
 func TestWriteProtectErrors(t *testing.T) {
 	each(t, func(t *testing.T, p Profile) {
 		_, c, s := checked(t, p)
@@ -167,7 +167,7 @@ func TestRegister(t *testing.T) {
 	})
 }
 
-// TestUffdCopies is faults.md section 2, last row, and section 13: the fault stores nothing, COPY installs.
+// TestUffdCopies is do_anonymous_page(), last row, and section 13: the fault stores nothing, COPY installs.
 func TestUffdCopies(t *testing.T) {
 	each(t, func(t *testing.T, p Profile) {
 		m, c, s := checked(t, p)
@@ -220,7 +220,7 @@ func TestUffdCopies(t *testing.T) {
 	})
 }
 
-// TestUffdMarkers is faults.md section 9 (markers) and section 13 (target test): WP_UNPOPULATED, POISON.
+// TestUffdMarkers is do_swap_page(), entries that are not swap (markers) and section 13 (target test): WP_UNPOPULATED, POISON.
 func TestUffdMarkers(t *testing.T) {
 	each(t, func(t *testing.T, p Profile) {
 		m, c, s := checked(t, p)
@@ -292,7 +292,7 @@ func TestUffdSigbusAndAsync(t *testing.T) {
 	})
 }
 
-// TestUffdFork is faults.md section 14: the child's area keeps its userfaultfd with fork events only.
+// TestUffdFork is copy_page_range(): the child's area keeps its userfaultfd with fork events only.
 func TestUffdFork(t *testing.T) {
 	each(t, func(t *testing.T, p Profile) {
 		for _, f := range []UffdFeatures{0, UffdEventFork} {

@@ -92,6 +92,9 @@ func (u *Uffd) fill(c *CPU, call string, va x86.Virt, length uint64, wp bool, on
 	s.readLock()
 	defer s.readUnlock()
 	v := s.VMA(va)
+	if v != nil && !v.shared() && s.m.Policy.UffdPreparesFirst {
+		v.prepareAnon()
+	}
 	switch {
 	case v == nil || r.Last >= v.End || v.uffd == nil:
 		return 0, &CallError{call, va, ErrNoEnt}

@@ -40,10 +40,12 @@ func (u *Uffd) Move(c *CPU, dst, src x86.Virt, length uint64, holes bool) (int, 
 	switch {
 	case dv == nil || sv == nil:
 		return 0, &CallError{call, dst, ErrNoEnt}
-	case to.Last >= dv.End || from.Last >= sv.End || !u.mayMove(dv, sv):
+	case !dv.shared():
+		dv.prepareAnon()
+	}
+	if to.Last >= dv.End || from.Last >= sv.End || !u.mayMove(dv, sv) {
 		return 0, &CallError{call, dst, ErrInval}
 	}
-	dv.prepareAnon()
 	p := &pageMover{filler{c, c.m, s, dv, false}, sv, holes}
 	for at := uint64(0); at < length; {
 		n, err := p.step(dst+x86.Virt(at), src+x86.Virt(at), length-at)

@@ -19,7 +19,7 @@ func uffdFile(t testing.TB, c *CPU, n uint64, flags MapFlags, mode UffdMode) (*U
 	return u, va, f
 }
 
-// TestUffdShared is faults.md section 13 for shared memory: what is installed is in the page cache.
+// TestUffdShared is what userfaultfd installs for shared memory: what is installed is in the page cache.
 func TestUffdShared(t *testing.T) {
 	each(t, func(t *testing.T, p Profile) {
 		m, c, s := checked(t, p)
@@ -120,7 +120,7 @@ func TestUffdPrivateFile(t *testing.T) {
 	})
 }
 
-// TestUffdMove is faults.md section 13, row MOVE.
+// TestUffdMove is what userfaultfd installs, row MOVE.
 func TestUffdMove(t *testing.T) {
 	each(t, func(t *testing.T, p Profile) {
 		m, c, s := checked(t, p)

@@ -20,7 +20,7 @@ func layoutFor(k x86.Kernel) *swapentry.Layout {
 	return swapentry.NewLayout(x86.MustABI(k, x86.DefaultPaging(4)))
 }
 
-// TestChangeProtectionBatches is spec mprotect.md, section 6: pages of frames 0x12340 on.
+// TestChangeProtectionBatches is folio batches: pages of frames 0x12340 on.
 func TestChangeProtectionBatches(t *testing.T) {
 	const (
 		clean = 0x8000000012340025 // RO, A

@@ -70,7 +70,7 @@ const (
 	dirtyRO   = 0x8400000012345825
 )
 
-// worked is spec mprotect.md, sections 5 and 9.
+// worked is change_pte_range(), pages, worked values of mprotect.
 var worked = []row{
 	{"RO", ro, 0, false, each(dirtyRW), two(dirtyRO61, dirtyRO), true},
 	{"then RW, exclusive", ro, try, true, two(dirtyRO61, dirtyRO), each(dirtyRW), true},
@@ -138,7 +138,7 @@ func TestChangeProtectionSkipsHints(t *testing.T) {
 	}
 }
 
-// TestChangeProtectionOther is spec mprotect.md, section 7: P=y, four levels.
+// TestChangeProtectionOther is change_pte_range(), entries without a page: P=y, four levels.
 func TestChangeProtectionOther(t *testing.T) {
 	type table struct {
 		name    string

@@ -48,7 +48,7 @@ func TestAging(t *testing.T) {
 	})
 }
 
-// TestCleaner is spec rmapops.md, section 13, page_mkclean.
+// TestCleaner is KSM, page_mkclean() and guards, page_mkclean.
 func TestCleaner(t *testing.T) {
 	forEachKernel(t, func(t *testing.T, w *world, v61 bool) {
 		w.Anon = false

@@ -67,7 +67,7 @@ const (
 // Linux: /sys/kernel/mm/transparent_hugepage/khugepaged/max_ptes_none, max_ptes_swap, max_ptes_shared
 type Limits struct {
 	None, Swap, Shared int
-	// Referenced says that at least one page must have been used lately.
+	// Referenced says that at least one page must have been used lately, half of them if others are not present.
 	Referenced bool
 	// UffdArmed says that userfaultfd watches the area: no slot may be empty.
 	UffdArmed bool
@@ -86,7 +86,7 @@ type CollapsePage struct {
 // Linux: mm/khugepaged.c:hpage_collapse_scan_pmd()
 func (v *Area) Collapsible(ptes *[Pages]x86.PTE, lim Limits, page func(i int, e x86.PTE) CollapsePage) Verdict {
 	none, swap, shared := 0, 0, 0
-	writable, referenced := false, false
+	writable, referenced := false, 0
 	a := v.abi()
 	for i, e := range ptes {
 		switch {
@@ -116,12 +116,14 @@ func (v *Area) Collapsible(ptes *[Pages]x86.PTE, lim Limits, page func(i int, e 
 		if !p.Fit {
 			return PageUnfit
 		}
-		referenced = referenced || e.Young() || p.Young
+		if e.Young() || p.Young {
+			referenced++
+		}
 	}
 	switch {
 	case !writable && a.Kernel().CollapseNeedsWrite:
 		return NoWritable
-	case !referenced && lim.Referenced:
+	case lim.Referenced && (referenced == 0 || swap > 0 && referenced < Pages/2):
 		return NotReferenced
 	}
 	return CollapseOK

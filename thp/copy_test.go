@@ -9,7 +9,7 @@ import (
 	"ptemu/physmem"
 )
 
-// TestCopiedPMD is spec faults.md, section 14. A want of 0: not in this kernel.
+// TestCopiedPMD is copy_page_range(). A want of 0: not in this kernel.
 func TestCopiedPMD(t *testing.T) {
 	zero, special := all(0x8000000007e000a5), [3]x86.PMD{0, 0x80000000400002a7, 0x80000000400002a7}
 	zero[2] = 0x8000000007e002a5

@@ -61,7 +61,7 @@ func changeGiga(t *testing.T, w *world, h *Huge, r pgtable.Range, args pgtable.P
 
 var wholeGiga = pgtable.Range{First: giga, Last: giga + gigaLen - 1}
 
-// TestChangePUD is spec mprotect.md, section 8, huge PUD.
+// TestChangePUD is change_huge_pmd(), huge PUD.
 func TestChangePUD(t *testing.T) {
 	forEachKernel(t, func(t *testing.T, w *world, v61 bool) {
 		h, cleared := gigaWorld(t, w)

@@ -30,7 +30,7 @@ func all(e x86.PMD) [3]x86.PMD                { return [3]x86.PMD{e, e, e} }
 func two(v61, later x86.PMD) [3]x86.PMD       { return [3]x86.PMD{v61, later, later} }
 func ored(e [3]x86.PMD, b x86.PMD) [3]x86.PMD { return [3]x86.PMD{e[0] | b, e[1] | b, e[2] | b} }
 
-// The migration entries of frame 0x40000, young and dirty; spec swapentries.md, section 8.
+// The migration entries of frame 0x40000, young and dirty; swap entries.
 var (
 	migWrite  = [3]x86.PMD{0xcfffe7fff7fffe00, 0xd7ffe7fff7fffe00, 0xdfffe7fff7fffe00}
 	migReadEx = [3]x86.PMD{0xc7ffe7fff7fffe00, 0xcfffe7fff7fffe00, 0xd7ffe7fff7fffe00}
@@ -39,7 +39,7 @@ var (
 	privRead  = [3]x86.PMD{0, 0, 0xeffffffff7fffe00}
 )
 
-// TestChangedPMD is spec mprotect.md, section 8. A want of 0: not in this kernel.
+// TestChangedPMD is change_huge_pmd(). A want of 0: not in this kernel.
 func TestChangedPMD(t *testing.T) {
 	for _, c := range []struct {
 		name string
@@ -102,7 +102,7 @@ func TestChangedPMD(t *testing.T) {
 	}
 }
 
-// TestSplitEntries is spec rmapops.md, section 8. The values are the first and the last PTE.
+// TestSplitEntries is __split_huge_pmd_locked(). The values are the first and the last PTE.
 func TestSplitEntries(t *testing.T) {
 	type ends [2]x86.PTE
 	each := func(e x86.PTE) [3]ends {
@@ -185,7 +185,7 @@ func TestSplitEntries(t *testing.T) {
 	}
 }
 
-// TestMigrationPMD and TestRestoredPMD are spec rmapops.md, section 3.
+// TestMigrationPMD and TestRestoredPMD are migration of PMDs.
 func TestMigrationPMD(t *testing.T) {
 	for _, c := range []struct {
 		name string
@@ -248,7 +248,7 @@ func TestRestoredPMD(t *testing.T) {
 	}
 }
 
-// TestOtherPMDs: collapse, move, soft-dirty, PAGEMAP_SCAN; spec rmapops.md, sections 7, 11, 12, 14.
+// TestOtherPMDs: collapse, move, soft-dirty, PAGEMAP_SCAN; clear_refs, mremap, khugepaged, PAGEMAP_SCAN.
 func TestOtherPMDs(t *testing.T) {
 	for n, k := range x86.Kernels() {
 		v := area(k)
