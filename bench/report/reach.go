@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"slices"
 
 	"ptemu/bench"
 )
@@ -72,6 +73,11 @@ func goals() []goal {
 		{"scan, each break of runs of 16, L2", bench.CaseRuns16, inL2, c, perBreak, 6, 8},
 		{"allocations per operation", "", "", "", allocations, 0, 0},
 	}
+}
+
+// aimedAt reports that a goal is about the case on the largest tables.
+func aimedAt(name string, order bench.Order) bool {
+	return slices.ContainsFunc(goals(), func(g goal) bool { return g.name == name && g.size == inDRAM && g.order == order })
 }
 
 // atLeast says in which direction better is.

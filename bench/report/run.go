@@ -102,7 +102,7 @@ func (o *options) measure(cases []bench.Case, sizes []uint64, progress io.Writer
 func (o *options) measureSet(cases []bench.Case, size uint64, order bench.Order, progress io.Writer) (rows []bench.Row, err error) {
 	var mine []bench.Case
 	for _, c := range cases {
-		if slices.Contains(c.Orders(), order) && c.Fits(size) {
+		if slices.Contains(c.Orders(), order) && c.Fits(size) && (!o.brief || bench.SizeName(size) != inDRAM || aimedAt(c.Name, order)) {
 			mine = append(mine, c)
 		}
 	}
