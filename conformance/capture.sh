@@ -150,6 +150,8 @@ prepare() { # VERSION ...
 	command -v go >/dev/null || die "go is missing"
 	(cd "$here/.." && CGO_ENABLED=0 GOOS=linux GOARCH=amd64 \
 		go build -trimpath -ldflags='-s -w' -o "$cache/init" ./conformance/guest) || die "the guest does not compile"
+	(cd "$here/.." && CGO_ENABLED=0 GOOS=linux GOARCH=amd64 \
+		go build -trimpath -ldflags='-s -w' -o "$cache/agent" ./conformance/agent) || die "the agent does not compile"
 	for version in "$@"; do
 		fetch_kernel "$version"
 		make_initrd "$version"

@@ -1,67 +1,155 @@
 //go:build conformance
 
+// Package conformance holds litmus programs on the emulator against the same programs on running kernels.
 package conformance
 
 import (
 	"context"
+	"errors"
 	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
 	"testing"
-	"time"
 
 	"ptemu/conformance/compare"
 	"ptemu/conformance/kernel"
+	"ptemu/conformance/vm"
 	"ptemu/litmus"
 )
 
+// releases are the kernels to run on: PTEMU_KERNELS, else all that the emulator knows.
+func releases() []string {
+	if names := os.Getenv("PTEMU_KERNELS"); names != "" {
+		return strings.Split(names, ",")
+	}
+	return litmus.Kernels()
+}
+
+func envInt(name string, def int) int {
+	if n, err := strconv.Atoi(os.Getenv(name)); err == nil {
+		return n
+	}
+	return def
+}
+
+// agent builds the guest's program, once.
+var agent = sync.OnceValues(func() (string, error) {
+	dir, err := os.MkdirTemp("", "ptemu-agent")
+	if err != nil {
+		return "", err
+	}
+	path := filepath.Join(dir, "init")
+	build := exec.Command("go", "build", "-trimpath", "-ldflags=-s -w", "-o", path, "ptemu/conformance/agent")
+	build.Env = append(os.Environ(), "CGO_ENABLED=0", "GOOS=linux", "GOARCH=amd64")
+	out, err := build.CombinedOutput()
+	if err != nil {
+		return "", errors.New(string(out))
+	}
+	return path, nil
+})
+
+func TestMain(m *testing.M) {
+	code := m.Run()
+	if path, err := agent(); err == nil {
+		os.RemoveAll(filepath.Dir(path))
+	}
+	os.Exit(code)
+}
+
+// machine keeps one booted kernel, and boots another when it is lost.
+type machine struct {
+	t       *testing.T
+	release string
+	k       *kernel.Kernel
+}
+
+// boot skips the test where there is nothing to boot.
+func boot(t *testing.T, release string) *machine {
+	t.Helper()
+	m := &machine{t: t, release: release}
+	m.reboot()
+	t.Cleanup(func() {
+		if m.k != nil {
+			m.k.Close()
+		}
+	})
+	return m
+}
+
+func (m *machine) reboot() {
+	m.t.Helper()
+	if m.k != nil {
+		m.k.Close()
+		m.k = nil
+	}
+	path, err := agent()
+	if err != nil {
+		m.t.Fatal(err)
+	}
+	m.k, err = kernel.Open(context.Background(), kernel.Config{Kernel: m.release, Agent: path})
+	if errors.Is(err, vm.ErrNotPrepared) {
+		m.t.Skip(err)
+	}
+	if err != nil {
+		m.t.Fatal(err)
+	}
+}
+
+// both runs a program on both sides. After a failure of the machine there is a new one.
+func (m *machine) both(p *litmus.Program) (compare.Result, error) {
+	r, err := compare.Both(p, m.release, func(p *litmus.Program) (litmus.Target, error) { return m.k.Fresh(context.Background(), p) })
+	if err != nil && !strings.HasPrefix(err.Error(), "emulator") {
+		m.t.Logf("%s: a new machine after: %v", p.Name, err)
+		m.reboot()
+	}
+	return r, err
+}
+
+// TestCorpus: every litmus test that a running kernel can run does the same there, entry by entry.
 func TestCorpus(t *testing.T) {
-	version := os.Getenv("PTEMU_KERNEL")
-	ctx := context.Background()
-	k, err := kernel.Open(ctx, kernel.Config{Kernel: version, Agent: "/tmp/agent"})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer k.Close()
-	defer func() { t.Logf("%s", k.Console()) }()
-	progs, err := litmus.Corpus()
+	programs, err := litmus.Corpus()
 	if path := os.Getenv("PTEMU_FILES"); path != "" {
-		progs, err = litmus.Load(path)
+		programs, err = litmus.Load(path)
 	}
 	if err != nil {
 		t.Fatal(err)
 	}
-	var all compare.Counts
-	for _, p := range progs {
-		start := time.Now()
-		emu, err := litmus.NewEmulator(p, version, "")
-		if err != nil {
-			t.Fatal(err)
-		}
-		a, err := compare.Run(p, emu, version)
-		emu.Close()
-		if err != nil {
-			t.Errorf("%s: emulator: %v", p.Name, err)
-			continue
-		}
-		tg, err := k.Fresh(ctx, p)
-		if err != nil {
-			t.Fatal(err)
-		}
-		b, err := compare.Run(p, tg, version)
-		if err != nil {
-			t.Errorf("%s: kernel: %v", p.Name, err)
-			continue
-		}
-		if b.NotHere != "" || a.NotHere != "" {
-			t.Logf("%s: n/a %s %s", p.Name, a.NotHere, b.NotHere)
-		}
-		d, n := compare.Compare(a, b)
-		all.Add(n)
-		t.Logf("%s: %v in %v", p.Name, n, time.Since(start))
-		for i := range d {
-			if i < 6 {
-				t.Errorf("%s: %v", p.Name, &d[i])
+	for _, release := range releases() {
+		t.Run(release, func(t *testing.T) {
+			m := boot(t, release)
+			var all compare.Counts
+			reasons := map[string]int{}
+			for _, p := range programs {
+				r, err := m.both(p)
+				if err != nil {
+					t.Errorf("%s: %v", p.Name, err)
+					continue
+				}
+				all.Add(r.Counts)
+				if r.NotHere != "" {
+					reasons[r.NotHere]++
+				}
+				report(t, p, r.Differences)
 			}
-		}
+			t.Logf("%s: %v", m.k.Release(), all)
+			for reason, n := range reasons {
+				t.Logf("%d cannot run: %s", n, reason)
+			}
+		})
 	}
-	t.Logf("%s: %v", k.Release(), all)
+}
+
+// report prints the first differences of a program.
+func report(t *testing.T, p *litmus.Program, d []compare.Difference) {
+	t.Helper()
+	const most = 4
+	for i := range d[:min(most, len(d))] {
+		t.Errorf("%s: %v", p.Name, &d[i])
+	}
+	if len(d) > most {
+		t.Errorf("%s: and %d more places", p.Name, len(d)-most)
+	}
 }

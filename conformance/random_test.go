@@ -3,91 +3,92 @@
 package conformance
 
 import (
-	"context"
 	"fmt"
 	"os"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"testing"
 	"time"
 
 	"ptemu/conformance/compare"
-	"ptemu/conformance/kernel"
 	"ptemu/litmus"
 	"ptemu/litmus/gen"
 )
 
-func envInt(name string, def int) int {
-	if n, err := strconv.Atoi(os.Getenv(name)); err == nil {
-		return n
+// TestRandom: random programs do the same on the emulator and on running kernels. PTEMU_PROGRAMS says how many,
+// PTEMU_SEED with which seed the first is made, PTEMU_TOPIC what all are about, PTEMU_FOUND where programs that
+// differ are written, reduced, as litmus files that expect what the kernel did.
+func TestRandom(t *testing.T) {
+	const programs, seed, seconds = 60, 1, 60
+	for _, release := range releases() {
+		t.Run(release, func(t *testing.T) {
+			f := &finder{m: boot(t, release), kinds: map[string]int{}}
+			stop := time.Now().Add(time.Duration(envInt("PTEMU_SECONDS", seconds)) * time.Second)
+			for i := range envInt("PTEMU_PROGRAMS", programs) {
+				if time.Now().After(stop) {
+					t.Logf("time is up after %d programs", i)
+					break
+				}
+				topic := gen.Topics()[i%len(gen.Topics())]
+				if name := os.Getenv("PTEMU_TOPIC"); name == "" || name == topic.String() {
+					f.try(t, uint64(envInt("PTEMU_SEED", seed)+i), topic)
+				}
+			}
+			t.Logf("%s: %v", f.m.k.Release(), f.all)
+			for kind, n := range f.kinds {
+				t.Logf("%d times: %s", n, kind)
+			}
+		})
 	}
-	return def
 }
 
-func TestRandom(t *testing.T) {
-	version := os.Getenv("PTEMU_KERNEL")
-	ctx := context.Background()
-	k, err := kernel.Open(ctx, kernel.Config{Kernel: version, Agent: "/tmp/agent"})
+// finder looks for programs that differ.
+type finder struct {
+	m     *machine
+	all   compare.Counts
+	kinds map[string]int
+}
+
+func (f *finder) has(op *litmus.Op) bool {
+	emu, err := litmus.NewEmulator(&litmus.Program{}, f.m.release, "")
 	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { k.Close() }()
-	emu, err := litmus.NewEmulator(&litmus.Program{}, version, "")
-	if err != nil {
-		t.Fatal(err)
+		return false
 	}
 	defer emu.Close()
-	has := func(op *litmus.Op) bool { return k.NotHere(op) == "" && emu.NotHere(op) == "" }
-	fresh := func(p *litmus.Program) (litmus.Target, error) { return k.Fresh(ctx, p) }
-	out := os.Getenv("PTEMU_FOUND")
-	var all compare.Counts
-	seed := uint64(envInt("PTEMU_SEED", 1))
-	kinds := map[string]int{}
-	stop := time.Now().Add(time.Duration(envInt("PTEMU_SECONDS", 60)) * time.Second)
-	for i := range envInt("PTEMU_PROGRAMS", 100) {
-		if time.Now().After(stop) {
-			break
-		}
-		o := gen.Options{Topic: gen.Topics()[i%len(gen.Topics())], Has: has, Without: strings.Split(os.Getenv("PTEMU_WITHOUT"), ",")}
-		if name := os.Getenv("PTEMU_TOPIC"); name != "" && o.Topic.String() != name {
-			continue
-		}
-		p := gen.Program(seed+uint64(i), o)
-		d, n, err := compare.Both(p, version, fresh)
-		all.Add(n)
-		if err != nil {
-			t.Errorf("%s: %v", p.Name, err)
-			if strings.HasPrefix(err.Error(), "kernel") {
-				k.Close()
-				if k, err = kernel.Open(ctx, kernel.Config{Kernel: version, Agent: "/tmp/agent"}); err != nil {
-					t.Fatal(err)
-				}
-			} else {
-				os.WriteFile(filepath.Join(out, p.Name+".err.pt"), []byte(p.String()), 0o666)
-			}
-			continue
-		}
-		if len(d) == 0 {
-			continue
-		}
-		less := gen.Reduce(p, envInt("PTEMU_BUDGET", 60), func(p *litmus.Program) bool {
-			d, _, err := compare.Both(p, version, fresh)
-			return err == nil && len(d) > 0
-		})
-		d, _, err = compare.Both(less, version, fresh)
-		if len(d) == 0 {
-			t.Errorf("%s: comes and goes %v\n%s", p.Name, err, p)
-			continue
-		}
-		kind := fmt.Sprintf("%s %s", d[0].Line.Op.Verb, d[0].What)
-		kinds[kind]++
-		if kinds[kind] <= 3 {
-			t.Errorf("%s (%s)\n%s\n%v", p.Name, version, less, &d[0])
-		}
-		if out != "" {
-			os.WriteFile(filepath.Join(out, version+"-"+less.Name+".pt"), []byte(less.String()+"# "+strings.ReplaceAll(d[0].String(), "\n", "\n# ")+"\n"), 0o666)
+	return f.m.k.NotHere(op) == "" && emu.NotHere(op) == ""
+}
+
+func (f *finder) try(t *testing.T, seed uint64, topic gen.Topic) {
+	p := gen.Program(seed, gen.Options{Topic: topic, Has: f.has, Without: strings.Split(os.Getenv("PTEMU_WITHOUT"), ",")})
+	r, err := f.m.both(p)
+	if err != nil {
+		t.Errorf("%s: %v\n%s", p.Name, err, p)
+		return
+	}
+	f.all.Add(r.Counts)
+	if len(r.Differences) == 0 {
+		return
+	}
+	less := gen.Reduce(p, envInt("PTEMU_BUDGET", 60), func(p *litmus.Program) bool {
+		r, err := f.m.both(p)
+		return err == nil && len(r.Differences) > 0
+	})
+	if r, err = f.m.both(less); err != nil || len(r.Differences) == 0 {
+		t.Errorf("%s: comes and goes (%v)\n%s", p.Name, err, p)
+		return
+	}
+	kind := fmt.Sprintf("%s: %s", r.Differences[0].Line.Op.Verb, r.Differences[0].What)
+	f.kinds[kind]++
+	if f.kinds[kind] <= 3 {
+		t.Errorf("%s\n%s", p.Name, less)
+		report(t, less, r.Differences)
+	} else {
+		t.Errorf("%s: another of %s", p.Name, kind)
+	}
+	if dir := os.Getenv("PTEMU_FOUND"); dir != "" {
+		text := r.B.Litmus(r.Differences).String()
+		if err := os.WriteFile(filepath.Join(dir, f.m.release+"-"+p.Name+litmus.Ext), []byte(text), 0o666); err != nil {
+			t.Error(err)
 		}
 	}
-	t.Logf("%s: %v %v", k.Release(), all, kinds)
 }

@@ -15,6 +15,9 @@ func (s *Space) collapseRange(c *CPU, v *VMA, r pgtable.Range) error {
 		return &CallError{"madvise", r.First, ErrInval}
 	}
 	const size = x86.Virt(thp.Pages * x86.PageSize)
+	if m := s.m; m.Policy.CollapseWantsEdge && (r.First+size-1)&^(size-1) > (r.Last+1)&^(size-1) {
+		return &CallError{"madvise", r.First, ErrInval} // not even an empty piece between two of them
+	}
 	lim := thp.Limits{None: thp.Pages, Swap: thp.Pages, Shared: thp.Pages, UffdArmed: v.flags&vmUffd != 0}
 	for va := (r.First + size - 1) &^ (size - 1); va+size-1 <= r.Last; va += size {
 		if _, huge := s.hugePMD(va); huge {
@@ -143,7 +146,7 @@ func (s *Space) collapsible(v *VMA, va x86.Virt, lim thp.Limits) thp.Verdict {
 	var ptes [thp.Pages]x86.PTE
 	c, err := s.tree.LockPTEs(va, false)
 	if err != nil {
-		return thp.ExceedNone
+		return thp.ExceedSwap // nothing at all, not even a table (SCAN_PMD_NULL)
 	}
 	for i := range ptes {
 		ptes[i] = c.Get(i)

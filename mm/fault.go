@@ -50,6 +50,9 @@ func (c *CPU) faultIn(s *Space, va x86.Virt, flags faultFlags) error {
 	if v == nil {
 		return &AccessError{va, SegvMapErr}
 	}
+	if !v.keyAllows(flags, c.pkru) {
+		return &AccessError{va, SegvPkuErr}
+	}
 	if sig := v.refuses(flags); sig != 0 {
 		return &AccessError{va, sig}
 	}
@@ -58,6 +61,16 @@ func (c *CPU) faultIn(s *Space, va x86.Virt, flags faultFlags) error {
 	}
 	f := &fault{c: c, m: c.m, s: s, v: v, va: pageOf(va), flags: flags}
 	return f.handle()
+}
+
+// keyAllows reports that the protection key of the area permits what a processor wants, whether there is a page or not.
+//
+// Linux: arch/x86/include/asm/mmu_context.h:arch_vma_access_permitted()
+func (v *VMA) keyAllows(f faultFlags, pkru uint32) bool {
+	if f&faultUser == 0 || f&(faultFetch|faultRemote) != 0 || v.flags&vmAccess == 0 {
+		return true
+	}
+	return x86.PTE(v.prot).MkWriteNoVMA().AccessPermitted(f&faultWrite != 0, pkru)
 }
 
 // refuses returns why the area does not allow the access, 0 if it does. Linux: arch/x86/mm/fault.c:access_error()

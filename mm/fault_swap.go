@@ -59,7 +59,7 @@ func (f *fault) swapPage(slot uint64) (x86.PFN, error) {
 		}
 		return 0, nil
 	}
-	page, err := m.swap.readSlot(slot, m.swap.direct && s.count == 1)
+	page, err := m.swap.readSlot(slot, m.swap.direct && m.Policy.SwapInBypasses && s.count == 1)
 	switch {
 	case errors.Is(err, ErrIO):
 		return 0, f.bus()

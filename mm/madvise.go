@@ -1,6 +1,7 @@
 package mm
 
 import (
+	"errors"
 	"fmt"
 
 	"ptemu/arch/x86"
@@ -159,7 +160,7 @@ func (s *Space) adviseArea(c *CPU, v *VMA, r pgtable.Range, a Advice) error {
 		if err := bad(v.flags&VMLocked != 0 || v.file == nil || !v.file.shmem); err != nil {
 			return err
 		}
-		if !v.shared() || !v.mayRemove() {
+		if !v.shared() || v.flags&VMMayWrite == 0 {
 			return &CallError{"madvise", r.First, ErrAccess}
 		}
 		return v.file.punch(c, v.index(r.First), v.index(r.Last)+1)
@@ -174,14 +175,6 @@ func (s *Space) adviseArea(c *CPU, v *VMA, r pgtable.Range, a Advice) error {
 	}
 	s.setFlags(v, r, a.flags(v.flags))
 	return nil
-}
-
-// mayRemove reports that the area's pages may be punched out of its file. Linux: mm/madvise.c:madvise_remove()
-func (v *VMA) mayRemove() bool {
-	if v.space.m.Policy.RemoveMayWrite {
-		return v.flags&VMMayWrite != 0
-	}
-	return v.writable()
 }
 
 // flags returns what the advice makes of an area's flags.
@@ -221,30 +214,48 @@ func (s *Space) setFlags(v *VMA, r pgtable.Range, f VMFlags) {
 
 // populateAs faults pages in as reads or writes. Linux: mm/madvise.c:madvise_populate()
 func (c *CPU) populateAs(r pgtable.Range, write bool) error {
+	var hole error
+	for va := r.First; ; va += x86.PageSize {
+		err := c.populatePage(va, write)
+		switch {
+		case err == ErrNoMem && c.m.Policy.PopulateSkipsHoles:
+			hole = &CallError{"madvise", va, err}
+		case err != nil:
+			return &CallError{"madvise", va, err}
+		}
+		if va+x86.PageSize > r.Last {
+			return hole
+		}
+	}
+}
+
+// populatePage is faultin_page_range() for one page.
+func (c *CPU) populatePage(va x86.Virt, write bool) error {
 	f := faultRemote
 	if write {
 		f |= faultWrite
 	}
-	for va := r.First; ; va += x86.PageSize {
-		v := c.space.VMA(va)
+	v := c.space.VMA(va)
+	switch {
+	case v == nil:
+		return ErrNoMem
+	case write && !v.writable() || v.flags&vmAccess == 0:
+		return ErrInval
+	}
+	for range maxFaults {
+		if c.space.touchable(va, write) {
+			break
+		}
+		err := c.fault(va, f)
+		var refused *AccessError
 		switch {
-		case v == nil:
-			return &CallError{"madvise", va, ErrNoMem}
-		case write && !v.writable() || v.flags&vmAccess == 0:
-			return &CallError{"madvise", va, ErrInval}
-		}
-		for range maxFaults {
-			if c.space.touchable(va, write) {
-				break
-			}
-			if err := c.fault(va, f); err != nil {
-				return &CallError{"madvise", va, ErrFault}
-			}
-		}
-		if va+x86.PageSize > r.Last {
-			return nil
+		case errors.As(err, &refused) && refused.Signal == BusHWPoison:
+			return ErrHWPois
+		case err != nil:
+			return ErrFault
 		}
 	}
+	return nil
 }
 
 // touchable reports that an access to va needs no fault.

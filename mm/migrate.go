@@ -34,7 +34,7 @@ func (c *CPU) movePage(va x86.Virt, node int, all bool) error {
 	switch {
 	case v == nil:
 		return ErrFault
-	case !ok && s.zeroAt(pageOf(va)):
+	case !ok && (s.zeroAt(pageOf(va)) || v.Anonymous() && m.Policy.MoveEmptyFaults && s.emptyAt(pageOf(va))):
 		return ErrFault
 	case !ok:
 		return ErrNoEnt
@@ -57,6 +57,12 @@ func (s *Space) mappedAt(va x86.Virt) (x86.PFN, bool) {
 	e := s.pte(va)
 	pfn, ok := s.m.normal(e)
 	return pfn, ok && (!e.Protnone() || s.m.Policy.MovesProtnone)
+}
+
+// emptyAt reports that nothing at all is at va.
+func (s *Space) emptyAt(va x86.Virt) bool {
+	_, huge := s.hugePMD(va)
+	return !huge && s.pte(va).None()
 }
 
 // zeroAt reports that a zero page is mapped at va.

@@ -41,6 +41,8 @@ type Policy struct {
 	// SwapInFlagsFirst: swap-in restores SOFT_DIRTY and UFFD_WP before it decides about RW, and lets reads of an
 	// exclusive page have it too (6.12 on).
 	SwapInFlagsFirst bool
+	// SwapInBypasses: slots of one user are read from fast devices without the swap cache (not in 7.2).
+	SwapInBypasses bool
 	// NUMAKeepsWrite: a NUMA hint keeps RW in the PROT_NONE entry, and the fault gives it back (6.1).
 	NUMAKeepsWrite bool
 	// UnshareCopiesFile: unsharing copies pages that are not anonymous (6.12 on).
@@ -80,12 +82,15 @@ type Policy struct {
 	KSMZeroDirty   bool // a KSM zero page is mapped dirty (6.12 on)
 	// MovesProtnone: move_pages moves pages that PROT_NONE makes inaccessible (6.12 on).
 	MovesProtnone bool
+	// MoveEmptyFaults: move_pages answers EFAULT where an anonymous area has no page (6.1), rather than ENOENT.
+	MoveEmptyFaults bool
+	// CollapseWantsEdge: MADV_COLLAPSE of a range that does not even touch an edge between two huge pages fails (6.1, 6.12).
+	CollapseWantsEdge bool
+	// PopulateSkipsHoles: MADV_POPULATE goes on behind a hole (6.1), and fails at the end.
+	PopulateSkipsHoles bool
 	// DeviceKeepsMapping: a device-exclusive entry still counts as a mapping, and only writable pages get one (7.2).
 	DeviceKeepsMapping bool
 	LazyFreeClean      bool // khugepaged leaves clean lazily freed pages alone (7.2)
-
-	// RemoveMayWrite: MADV_REMOVE wants a shared mapping that may become writable (6.12 on), rather than one that is.
-	RemoveMayWrite bool
 
 	// SplitDropsZeros: where a huge page is split, pages of it that are all zeros are replaced by the zero page (6.12 on).
 	SplitDropsZeros bool
@@ -150,8 +155,8 @@ type Profile struct {
 // Linux6_1 behaves as 6.1.192.
 func Linux6_1() Profile {
 	return Profile{x86.Linux6_1(), Policy{
-		UffdWritenotify: true, RestoreReadOnly: true, WPFaultFlushes: true, NUMAKeepsWrite: true, UffdWPOneArea: true,
-		ZapKeepsMarker: true, MergeWantsAnon: true, LazyFreeRefsRevive: true, UnmergeWrites: true,
+		UffdWritenotify: true, SwapInBypasses: true, RestoreReadOnly: true, WPFaultFlushes: true, NUMAKeepsWrite: true, UffdWPOneArea: true,
+		ZapKeepsMarker: true, MergeWantsAnon: true, MoveEmptyFaults: true, PopulateSkipsHoles: true, CollapseWantsEdge: true, LazyFreeRefsRevive: true, UnmergeWrites: true,
 	}}
 }
 
@@ -159,10 +164,10 @@ func Linux6_1() Profile {
 func Linux6_12() Profile {
 	return Profile{x86.Linux6_12(), Policy{
 		ReuseLarge: ReuseLargeNever, UffdWritenotify: true, RestoreSoftDirty: true, ResolveUpgrades: true, WPFaultFlushes: true,
-		SwapInFlagsFirst: true, UnshareCopiesFile: true, SharedByMayShare: true,
+		SwapInFlagsFirst: true, SwapInBypasses: true, UnshareCopiesFile: true, SharedByMayShare: true,
 		UffdWPAsync: true, UffdWPUnpopulated: true, UffdPoison: true, UffdMove: true,
 		MTHP: true, FaultMapsShmFolio: true, NoHugeFiles: true, NUMAWholeFolio: true, PopulateStops: true, NUMASharing: NUMASharingPinned,
-		KSMZeroDirty: true, UffdPreparesFirst: true, MergeWantsAnon: true, SplitDropsZeros: true, RemoveMayWrite: true, MovesProtnone: true, SwapLarge: true,
+		KSMZeroDirty: true, CollapseWantsEdge: true, UffdPreparesFirst: true, MergeWantsAnon: true, SplitDropsZeros: true, MovesProtnone: true, SwapLarge: true,
 	}}
 }
 
@@ -171,9 +176,10 @@ func Linux7_2() Profile {
 	p := Linux6_12()
 	p.Kernel = x86.Linux7_2()
 	p.Policy.ReuseLarge, p.Policy.NUMASharing = ReuseLargeMapcount, NUMASharingMapcount
+	p.Policy.SwapInBypasses = false
 	p.Policy.UffdCopyStrict, p.Policy.HugeZeroWPAllocs, p.Policy.FaultMapsFileFolio, p.Policy.ReadFaultDirty = true, true, true, true
 	p.Policy.GuardMarkers, p.Policy.NUMASkipPinned, p.Policy.CopyOnForkAnon = true, true, true
-	p.Policy.MergeWantsAnon, p.Policy.RemapMany = false, true
+	p.Policy.MergeWantsAnon, p.Policy.CollapseWantsEdge, p.Policy.RemapMany = false, false, true
 	p.Policy.StickyFlags, p.Policy.LazyFreeClean, p.Policy.DeviceKeepsMapping, p.Policy.UnmapsBatches = true, true, true, true
 	return p
 }

@@ -64,6 +64,7 @@ func faultsTaken(i int) uint64 {
 // doAccess performs accesses and notes how they ended. at is where buffer is.
 func doAccess(m *words, buffer []byte, at uintptr) {
 	var first uintptr
+	m[wire.Taken] = 0
 	for i := range m[wire.AccessPages] {
 		accessPage(m, buffer, at, uintptr(m[wire.AccessAddress]+i*wire.PageSize))
 		m[wire.Result] = i + 1
@@ -83,7 +84,7 @@ func accessPage(m *words, buffer []byte, at, addr uintptr) {
 	faultsTaken(1) // so that all of our own memory is there
 	before := faultsTaken(0)
 	access(uintptr(m[wire.AccessKind]), addr, uintptr(m[wire.AccessValue]), at, uintptr(m[wire.AccessBytes]))
-	m[wire.Taken] = faultsTaken(1) - before
+	m[wire.Taken] += faultsTaken(1) - before
 	m[wire.Signo], m[wire.Code], m[wire.Addr] = uint64(sigNumber), uint64(sigCode), uint64(sigAddr)
 	m[wire.ErrorCode], m[wire.Trap] = uint64(sigError), uint64(sigTrap)
 	m[wire.WrongAt] = 0

@@ -16,12 +16,21 @@ import (
 	"runtime"
 	"runtime/debug"
 
+	"ptemu/conformance/wire"
+
 	"golang.org/x/sys/unix"
 )
 
 func main() {
 	debug.SetGCPercent(-1)
 	runtime.LockOSThread()
+	if len(os.Args) > 1 && os.Args[1] == wire.AsProcess {
+		runAsProcess()
+	}
+	if os.Getpid() != 1 {
+		fmt.Fprintln(os.Stderr, "agent: not process 1; this would mount, swap and reboot")
+		os.Exit(1)
+	}
 	err := setUp()
 	if err == nil {
 		err = shareMemory()

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"runtime"
 	"syscall"
 
 	"ptemu/conformance/wire"
@@ -28,13 +29,8 @@ func serve() error {
 	if err := openPort(); err != nil {
 		return err
 	}
-	if err := unix.Pipe2(answers[:], unix.O_CLOEXEC); err != nil {
+	if err := openPipes(); err != nil {
 		return err
-	}
-	for i := range commands {
-		if err := unix.Pipe2(commands[i][:], unix.O_CLOEXEC); err != nil {
-			return err
-		}
 	}
 	pages, err := blockFrames()
 	if err != nil {
@@ -45,6 +41,24 @@ func serve() error {
 		fmt.Fprintf(os.Stdout, " %x", pfn)
 	}
 	fmt.Fprintln(os.Stdout, "\nREADY")
+	return answerBells()
+}
+
+// openPipes makes the pipes between process 1 and the others.
+func openPipes() error {
+	if err := unix.Pipe2(answers[:], unix.O_CLOEXEC); err != nil {
+		return err
+	}
+	for i := range commands {
+		if err := unix.Pipe2(commands[i][:], unix.O_CLOEXEC); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// answerBells rings once, and then passes bells on. It returns when the bell fails.
+func answerBells() error {
 	ring(wire.Booted)
 	for {
 		got, _, errno := syscall.RawSyscall(unix.SYS_READ, uintptr(portFile), bellAddress(), 1)
@@ -52,7 +66,7 @@ func serve() error {
 			continue
 		}
 		if errno != 0 || got != 1 {
-			return fmt.Errorf("read %s: %d %w", port, got, errno)
+			return fmt.Errorf("bell: %d %w", got, errno)
 		}
 		n := int(bell)
 		if n >= wire.Slots {
@@ -137,6 +151,7 @@ func own(m *words) {
 	switch m[wire.Op] {
 	case wire.OpSpawn:
 		n := int(m[wire.Arg])
+		runtime.Gosched() // a child with a request to be preempted would hang in the scheduler
 		if fork(m, 0) {
 			work(n) // for ever
 		}

@@ -1,8 +1,8 @@
 // Package compare runs one litmus program on two targets and compares the entries after every step, all bits.
 //
 // Frame numbers and swap slots differ between machines, so they are compared by identity: after each step, entries of one
-// machine name the same frame exactly where those of the other do, and a frame that entries named before the step and
-// name after it is the same one on both. Everything else of an entry must be equal: what is under the frame's bits is masked
+// machine name the same frame exactly where those of the other do; a place that names another frame than before the step
+// does so on both; and where an operation frees nothing, every frame stays what it was, wherever it goes. Everything else of an entry must be equal: what is under the frame's bits is masked
 // out only after the decoder has said that they are a frame. What an operation ends with must be equal too.
 //
 // Only the first step with differences counts. What comes after it is a consequence.
@@ -10,6 +10,8 @@ package compare
 
 import (
 	"fmt"
+	"maps"
+	"slices"
 
 	"ptemu/arch/x86"
 	"ptemu/litmus"
@@ -38,6 +40,7 @@ func (d *Difference) String() string {
 // Counts says how much was compared.
 type Counts struct {
 	Programs, NotHere, Steps, Entries, Differences int
+	Tolerated                                      map[string]int // by the names of [Tolerances]
 }
 
 // Add adds the counts of another.
@@ -47,11 +50,21 @@ func (c *Counts) Add(o Counts) {
 	c.Steps += o.Steps
 	c.Entries += o.Entries
 	c.Differences += o.Differences
+	for name, n := range o.Tolerated {
+		if c.Tolerated == nil {
+			c.Tolerated = map[string]int{}
+		}
+		c.Tolerated[name] += n
+	}
 }
 
 func (c Counts) String() string {
-	return fmt.Sprintf("%d programs (%d more cannot run), %d steps, %d entries compared, %d differences",
+	s := fmt.Sprintf("%d programs (%d more cannot run), %d steps, %d entries compared, %d differences",
 		c.Programs, c.NotHere, c.Steps, c.Entries, c.Differences)
+	for _, name := range slices.Sorted(maps.Keys(c.Tolerated)) {
+		s += fmt.Sprintf(", %d times %s", c.Tolerated[name], name)
+	}
+	return s
 }
 
 // Compare compares two records of the same program, and returns the differences of the first step that has some.
@@ -59,8 +72,8 @@ func Compare(a, b *Record) ([]Difference, Counts) {
 	if a.NotHere != "" || b.NotHere != "" {
 		return nil, Counts{NotHere: 1}
 	}
-	c := &comparer{a: side{abi: a.abi, layout: swapentry.NewLayout(a.abi)}, b: side{abi: b.abi, layout: swapentry.NewLayout(b.abi)}}
-	counts := Counts{Programs: 1}
+	c := &comparer{passed: map[string]int{}, a: side{abi: a.abi, layout: swapentry.NewLayout(a.abi)}, b: side{abi: b.abi, layout: swapentry.NewLayout(b.abi)}}
+	counts := Counts{Programs: 1, Tolerated: c.passed}
 	for i := 0; i < len(a.Steps) && i < len(b.Steps); i++ {
 		counts.Steps++
 		counts.Entries += c.step(i, &a.Steps[i], &b.Steps[i])

@@ -46,9 +46,18 @@ type reader interface {
 // the program goes on; only an error that is no outcome of the language ends it.
 func Run(p *litmus.Program, t litmus.Target, kernel string) (*Record, error) {
 	r := &recorder{Target: t, record: &Record{Program: p, abi: t.ABI()}, processes: []string{litmus.DefaultProcess}, spans: map[string]litmus.Span{}}
+	for i, counts := range p.Applies(kernel, "") {
+		if reason := t.NotHere(&p.Steps[i].Op); counts && reason != "" {
+			r.record.NotHere = reason
+			return r.record, nil
+		}
+	}
 	result := litmus.Run(p, r, kernel, "", litmus.Observer{Before: r.before, After: r.after})
 	if result.Verdict == litmus.NotHere {
 		r.record.NotHere = result.Reason
+		return r.record, nil
+	}
+	if r.record.NotHere != "" {
 		return r.record, nil
 	}
 	return r.record, r.err

@@ -1,3 +1,5 @@
+//go:build linux && amd64
+
 package kernel
 
 import (
@@ -14,26 +16,6 @@ import (
 	"ptemu/swapentry"
 )
 
-// Config says which kernel, and where the files are.
-type Config struct {
-	Kernel  string // "6.12"
-	Cache   string // of capture.sh prepare; "": where the script puts it
-	Agent   string // the agent's binary; "": Cache/agent
-	CPU     string // QEMU's -cpu; "": four levels, everything that TCG has
-	Options string // more for the kernel's command line
-}
-
-// DefaultCache is where capture.sh prepare puts things.
-func DefaultCache() string {
-	if dir := os.Getenv("PTEMU_CACHE"); dir != "" {
-		return dir
-	}
-	if dir, err := os.UserCacheDir(); err == nil {
-		return filepath.Join(dir, "ptemu")
-	}
-	return ""
-}
-
 // Kernel is a booted kernel. One program runs on it at a time. Close it.
 type Kernel struct {
 	cfg    Config
@@ -41,7 +23,9 @@ type Kernel struct {
 	abi    *x86.ABI
 	layout *swapentry.Layout
 	init   *vm.Slot
-	fatal  error // after which the machine is of no more use
+	this   bool   // the kernel that we ourselves run on: see OnThis
+	orders uint64 // of large folios that are on
+	fatal  error  // after which the machine is of no more use
 }
 
 // Open boots the kernel. The error wraps [vm.ErrNotPrepared] if there is none.

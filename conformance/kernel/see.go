@@ -1,7 +1,10 @@
+//go:build linux && amd64
+
 package kernel
 
 import (
 	"bytes"
+	"encoding/binary"
 	"fmt"
 	"strconv"
 	"strings"
@@ -14,14 +17,17 @@ import (
 
 // entry reads what is in leaf position, from the guest's memory.
 func (t *Target) entry(p *process, va x86.Virt) (litmus.Entry, error) {
+	if t.k.this {
+		return entryOfThis(p, va)
+	}
 	none := litmus.Entry{Level: x86.LevelPTE}
-	var table physmem.Table
 	pfn := p.root
 	for l := t.k.abi.Paging().Root(); ; l-- {
-		if err := physmem.ReadTable(t.k.m, pfn, &table); err != nil {
-			return none, err
+		table := t.k.m.Frame(pfn)
+		if table == nil {
+			return none, &physmem.FrameError{PFN: pfn, Err: physmem.ErrAbsent}
 		}
-		e := table[va.Index(l)]
+		e := binary.LittleEndian.Uint64(table[va.Index(l)*8:])
 		switch {
 		case l == x86.LevelPTE:
 			return litmus.Entry{Level: l, Raw: e}, nil

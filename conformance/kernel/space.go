@@ -1,3 +1,5 @@
+//go:build linux && amd64
+
 package kernel
 
 import (
@@ -21,9 +23,7 @@ var spaceOps = map[string]opFunc{
 	"advise":  func(t *Target, c *litmus.Call, p *process) error { return t.advise(c, p, c.Op.Options[0].Name) },
 	"fork":    opFork,
 	"exit":    opExit,
-	"pkru": func(_ *Target, c *litmus.Call, p *process) error {
-		return p.slot.Ring(wire.OpPKRU, c.Op.Num("value", 0))
-	},
+	"pkru":    func(_ *Target, c *litmus.Call, p *process) error { return p.setPKRU(c.Op.Num("value", 0)) },
 }
 
 // onPages makes a verb of a call that takes an address, a length, and what else is given.
@@ -88,7 +88,13 @@ func opProtect(_ *Target, c *litmus.Call, p *process) error {
 	return err
 }
 
-// protectKey is pkey_mprotect; keys that are not allocated yet are.
+// setPKRU sets the rights of protection keys.
+func (p *process) setPKRU(value uint64) error {
+	p.pkru = value
+	return p.slot.Ring(wire.OpPKRU, value)
+}
+
+// protectKey is pkey_mprotect; keys that are not allocated yet are, which must not change their rights.
 func (p *process) protectKey(va, length, prot uint64, key int) error {
 	for p.pkeys < key {
 		n, err := p.call(unix.SYS_PKEY_ALLOC, 0, 0)
@@ -96,6 +102,9 @@ func (p *process) protectKey(va, length, prot uint64, key int) error {
 			return fmt.Errorf("pkey_alloc: %v", err)
 		}
 		p.pkeys = int(n)
+		if err := p.setPKRU(p.pkru); err != nil {
+			return err
+		}
 	}
 	_, err := p.call(unix.SYS_PKEY_MPROTECT, va, length, prot, uint64(key))
 	return err
@@ -149,7 +158,7 @@ func opFork(t *Target, c *litmus.Call, p *process) error {
 	if err := errnoError(pid); err != nil {
 		return err
 	}
-	child := &process{name: c.Op.Name, n: n, pid: int(pid), pkeys: p.pkeys}
+	child := &process{name: c.Op.Name, n: n, pid: int(pid), pkeys: p.pkeys, pkru: p.pkru}
 	return t.meet(child)
 }
 

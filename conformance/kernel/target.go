@@ -1,3 +1,5 @@
+//go:build linux && amd64
+
 package kernel
 
 import (
@@ -17,63 +19,67 @@ type Target struct {
 	ctx       context.Context
 	processes map[string]*process
 	files     map[string]string
-	swapless  bool
 }
 
 // process is a process of the guest.
 type process struct {
-	name     string
-	slot     *vm.Slot
-	n        int
-	pid      int
-	root     x86.PFN
-	uffd     int  // descriptor, -1: none
-	sigbus   bool // the program asked for SIGBUS itself
-	scan     int  // of /proc/self/pagemap, -1: not open
-	pkeys    int  // allocated
-	readable map[string]int
+	name   string
+	slot   *vm.Slot
+	n      int
+	pid    int
+	root   x86.PFN
+	uffd   int  // descriptor, -1: none
+	sigbus bool // the program asked for SIGBUS itself
+	scan   int  // of /proc/self/pagemap, -1: not open
+	pkeys  int  // allocated
+	pkru   uint64
 }
 
 // Fresh ends what the program before left and makes the first process of p.
-func (k *Kernel) Fresh(ctx context.Context, p *litmus.Program) (*Target, error) {
-	if err := k.ring(wire.OpReset); err != nil {
-		return nil, err
-	}
+func (k *Kernel) Fresh(ctx context.Context, p *litmus.Program) (litmus.Target, error) {
 	t := &Target{k: k, ctx: ctx, processes: map[string]*process{}, files: map[string]string{}}
 	if err := t.machine(p); err != nil {
 		return nil, err
 	}
-	const first = 1
-	if err := k.ring(wire.OpSpawn, first); err != nil {
-		return nil, err
-	}
-	pid := k.init.Word(wire.Result)
-	if err := errnoError(pid); err != nil {
-		return nil, fmt.Errorf("no process: %w", err)
-	}
-	return t, t.meet(&process{name: litmus.DefaultProcess, n: first, pid: int(pid)})
-}
-
-// machine sets up what the program wants of the machine.
-func (t *Target) machine(p *litmus.Program) error {
-	huge := "madvise"
-	zero := "1"
-	for _, o := range p.Machine {
-		switch o.Name {
-		case "huge-pages":
-			huge = "always"
-		case "no-huge-zero":
-			zero = "0"
+	// A clone of a Go program may be born into a lock of its runtime, and never come to work.
+	const tries = 3
+	for try := 1; ; try++ {
+		err := t.spawn()
+		if err == nil {
+			return t, nil
+		}
+		if try == tries || !errors.Is(err, vm.ErrStuck) {
+			return nil, err
 		}
 	}
-	const folder = "/sys/kernel/mm/transparent_hugepage/"
-	return errors.Join(t.k.write(folder+"enabled", huge), t.k.write(folder+"use_zero_page", zero))
+}
+
+// spawn ends all processes and makes the first one.
+func (t *Target) spawn() error {
+	const first = 1
+	if err := errors.Join(t.k.ring(wire.OpReset), t.k.ring(wire.OpSpawn, first)); err != nil {
+		return err
+	}
+	pid := t.k.init.Word(wire.Result)
+	if err := errnoError(pid); err != nil {
+		return fmt.Errorf("no process: %w", err)
+	}
+	p := &process{name: litmus.DefaultProcess, n: first, pid: int(pid)}
+	if err := t.meet(p); err != nil {
+		return err
+	}
+	return p.setPKRU(0) // Linux begins with all keys but 0 refused
+
 }
 
 // meet learns a new process's root table.
 func (t *Target) meet(p *process) (err error) {
 	p.slot = t.k.m.Slot(p.n)
 	p.uffd, p.scan = -1, -1
+	if t.k.this {
+		t.processes[p.name] = p
+		return nil
+	}
 	if p.root, err = p.slot.Root(t.ctx); err != nil {
 		return err
 	}
@@ -121,9 +127,5 @@ func (t *Target) Verify() error { return nil }
 
 // Close implements [litmus.Target]: it ends the processes, not the machine.
 func (t *Target) Close() error {
-	err := t.k.ring(wire.OpReset)
-	for _, path := range t.files {
-		_ = path
-	}
-	return err
+	return t.k.ring(wire.OpReset)
 }

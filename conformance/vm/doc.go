@@ -8,3 +8,8 @@
 // There is one processor, without acceleration, so nothing runs in the guest between a command's end and the next ring,
 // but for interrupts.
 package vm
+
+import "errors"
+
+// ErrNotPrepared: there is no kernel, or no QEMU. The message says which, and what to do.
+var ErrNotPrepared = errors.New("not prepared")

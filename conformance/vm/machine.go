@@ -1,3 +1,5 @@
+//go:build linux && amd64
+
 package vm
 
 import (
@@ -18,9 +20,6 @@ import (
 	"ptemu/conformance/qmp"
 	"ptemu/conformance/wire"
 )
-
-// ErrNotPrepared: there is no kernel, or no QEMU. The message says which, and what to do.
-var ErrNotPrepared = errors.New("not prepared")
 
 // Config says what to boot.
 type Config struct {

@@ -1,3 +1,5 @@
+//go:build linux && amd64
+
 package vm
 
 import (
@@ -7,7 +9,6 @@ import (
 	"fmt"
 	"regexp"
 	"strconv"
-	"sync/atomic"
 	"time"
 
 	"ptemu/arch/x86"
@@ -102,16 +103,15 @@ func (s *Slot) Root(ctx context.Context) (x86.PFN, error) {
 	s.post(wire.OpSpin, nil)
 	root, err := s.spinning(ctx)
 	s.SetWord(wire.Spin, 0)
-	atomic.AddUint64(&fence, 1)
 	return root, errors.Join(err, s.answer())
 }
 
-// fence keeps the store above before what follows.
-var fence uint64
+// spinPatience is how long a process may take until it spins: somewhat more than the agent waits for it.
+const spinPatience = 6 * time.Second
 
 func (s *Slot) spinning(ctx context.Context) (x86.PFN, error) {
 	for start := time.Now(); s.Word(wire.Spin) != 1; {
-		if time.Since(start) > patience {
+		if time.Since(start) > spinPatience {
 			return 0, fmt.Errorf("slot %d does not spin", s.n)
 		}
 		time.Sleep(50 * time.Microsecond)

@@ -43,7 +43,7 @@ const (
 	Addr                        // si_addr
 	ErrorCode
 	Trap
-	Taken     // page faults taken meanwhile
+	Taken     // page faults taken meanwhile, at all pages
 	WrongAt   // of a load: where the first byte is that is not as expected, plus 1
 	WrongByte // what it is
 	Spin      // 1: the process spins in user mode until the host writes 0

@@ -1,0 +1,72 @@
+//go:build linux && amd64
+
+package kernel
+
+import (
+	"errors"
+	"fmt"
+
+	"ptemu/litmus"
+
+	"golang.org/x/sys/unix"
+)
+
+// NotHereError is why the machine is not one that a program can run on.
+type NotHereError string
+
+func (e NotHereError) Error() string { return "not on this machine: " + string(e) }
+
+// NotHere returns the reason.
+func (e NotHereError) NotHere() string { return string(e) }
+
+const hugeFolder = "/sys/kernel/mm/transparent_hugepage/"
+
+// maxOrder is the highest order of a large folio below a huge page.
+const maxOrder = 8
+
+// machine sets up what the program wants of the machine. The swap device is a RAM disk, read without the swap cache,
+// whether the program says so or not.
+func (t *Target) machine(p *litmus.Program) error {
+	huge, zero, orders := "madvise", "1", uint64(0)
+	for _, o := range p.Machine {
+		switch o.Name {
+		case "huge-pages":
+			huge = "always"
+		case "no-huge-zero":
+			zero = "0"
+		case "orders":
+			orders = o.Num
+		case "frames", "slots", "shmem-order":
+			return NotHereError("its memory cannot be made scarce or large: " + o.Name)
+		case "device-private":
+			if !t.k.abi.Kernel().DevicePrivate {
+				return NotHereError("no device-private memory")
+			}
+		case "levels":
+			if int(o.Num) != t.k.abi.Paging().Levels {
+				return NotHereError("another number of levels")
+			}
+		}
+	}
+	return errors.Join(t.k.write(hugeFolder+"enabled", huge), t.k.write(hugeFolder+"use_zero_page", zero), t.orders(orders))
+}
+
+// orders says which large folios anonymous faults take. Kernels before 6.8 take none.
+func (t *Target) orders(orders uint64) error {
+	if orders == t.k.orders {
+		return nil
+	}
+	t.k.orders = orders
+	for order := range uint64(maxOrder + 1) {
+		on := "never"
+		if orders>>order&1 != 0 {
+			on = "always"
+		}
+		err := t.k.write(fmt.Sprintf("%shugepages-%dkB/enabled", hugeFolder, 4<<order), on)
+		// A file that is not there cannot be made either: this order, or this kernel, has none.
+		if err != nil && !errors.Is(err, unix.ENOENT) && !errors.Is(err, unix.EACCES) {
+			return err
+		}
+	}
+	return nil
+}
