@@ -22,6 +22,9 @@ func (r *runner) expect(s *Step) {
 		c := &checker{r: r, s: s, page: i, va: va, e: &e, d: r.d.decode(&e)}
 		for k := range s.Items {
 			it := &s.Items[k]
+			if !r.sees(it.Name) {
+				continue
+			}
 			ok, found, err := c.item(it)
 			if err != nil {
 				r.failf(it.Pos, "%s: %v", pageName(s.Op.At, i), err)

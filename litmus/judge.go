@@ -61,6 +61,8 @@ func (r *runner) judge(s *Step, out Outcome) bool {
 	case out.Wrong != "":
 		r.failf(s.Pos, "%s", out.Wrong)
 		return true
+	case s.Taken != Whatever && !r.sees("fault"):
+		return true
 	case s.Taken == Wanted && out.Taken == 0:
 		r.failf(s.Pos, "no page fault is taken")
 		return true

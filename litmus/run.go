@@ -27,6 +27,7 @@ type Result struct {
 	Reason         string  // of NotHere
 	Failures       []Error // of Fail
 	Steps, Checks  int     // lines that counted, and expectations among them
+	Unseen         int     // items passed over because the target cannot see them
 }
 
 // On names the kernel and policy.
@@ -107,7 +108,11 @@ func (r *runner) span(p Pages) Span {
 
 // notHere returns why the kernel cannot run the steps that count.
 func (r *runner) notHere(counts []bool) string {
+	part, _ := r.t.(Partial)
 	for i, s := range r.prog.Steps {
+		if counts[i] && s.Start && part != nil && !part.Sees("point") {
+			return "it cannot be stopped at a point"
+		}
 		if !counts[i] || s.Fails != "" {
 			continue // that it fails is the test
 		}
@@ -123,6 +128,15 @@ func (r *runner) notHere(counts []bool) string {
 		}
 	}
 	return ""
+}
+
+// sees reports whether the target can see an item, and counts it if not.
+func (r *runner) sees(item string) bool {
+	if p, ok := r.t.(Partial); ok && !p.Sees(item) {
+		r.out.Unseen++
+		return false
+	}
+	return true
 }
 
 func (r *runner) failf(pos Pos, format string, args ...any) {

@@ -26,6 +26,13 @@ type Target interface {
 	Close() error
 }
 
+// Partial is a [Target] that cannot see everything. What it cannot see is passed over, and counted in Result.Unseen.
+type Partial interface {
+	// Sees reports whether an expected item can be seen; or, of "fault", whether an access took a page fault, and, of "point",
+	// whether an operation came to one.
+	Sees(item string) bool
+}
+
 // Span is a row of pages.
 type Span struct {
 	VA    x86.Virt

@@ -83,6 +83,9 @@ func (c *checker) enter(pfn x86.PFN, l x86.Level, va x86.Virt, k kind) bool {
 	if s.lock != 0 {
 		c.report(pfn, va, l, -1, "lock left held")
 	}
+	if s.parent != 0 && (k != kindLinked || l != x86.LevelPTE) {
+		c.report(pfn, va, l, -1, "state says that it is linked %d frames from here", s.parent)
+	}
 	if s.tree != c.t.id || s.level != l || s.kind != k || k == kindLinked && s.va != va {
 		c.report(pfn, va, l, -1, "state says: tree %d, %v table, kind %d, for %v; want tree %d, kind %d",
 			s.tree, s.level, s.kind, s.va, c.t.id, k)
@@ -113,6 +116,9 @@ func (c *checker) table(pfn x86.PFN, l x86.Level, va x86.Virt) {
 				c.report(pfn, at, l, i, "entry %#x points to a table with flags that no table has: %#x", e, flags)
 			}
 			c.table(child, l-1, at)
+			if l == x86.LevelPMD && c.seen[child] && c.t.state(child).above() != s {
+				c.report(pfn, at, l, i, "the table's state says that another pmd table points to it")
+			}
 		case l > x86.LevelPUD && usedEntry(e), l == x86.LevelPUD && usedEntry(e) && e&x86.PagePSE == 0:
 			c.report(pfn, at, l, i, "entry %#x is neither empty nor a table", e)
 		case e&x86.PagePresent != 0:

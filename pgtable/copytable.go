@@ -112,6 +112,7 @@ func (w *copying) newChild(va x86.Virt) (c PTECursor, ok bool, err error) {
 			s := t.state(pfn)
 			s.acquire()
 			s.kind = kindLinked
+			s.hang(m.s)
 			m.store(i, t.pointer(pfn))
 			c = PTECursor{t, t.ram.Table(pfn), s, pfn}
 		}

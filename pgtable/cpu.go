@@ -19,6 +19,7 @@ func (t *Tree) SetBits(place x86.Phys, old, bits uint64) error {
 	}
 	s := t.state(pfn)
 	s.acquire()
+	s.awaitBulk()
 	linked, level := s.kind == kindLinked && s.tree == t.id, s.level
 	if linked && level <= x86.LevelPMD {
 		err := t.setBits(pfn, i, old, bits)
@@ -57,6 +58,7 @@ func (m memory) ReadFrame(pfn x86.PFN, dst *physmem.Frame) error {
 	}
 	s := m.t.state(pfn)
 	s.acquire()
+	s.awaitBulk()
 	if s.level <= x86.LevelPMD {
 		defer s.release()
 		return m.t.ram.ReadFrame(pfn, dst)

@@ -1,7 +1,10 @@
 package pgtable
 
 import (
+	"math/bits"
+
 	"ptemu/arch/x86"
+	"ptemu/internal/ptescan"
 	"ptemu/physmem"
 )
 
@@ -42,6 +45,7 @@ func (t *Tree) LockPTEs(va x86.Virt, create bool) (PTECursor, error) {
 func (t *Tree) lockPTEs(pfn x86.PFN, va x86.Virt) (PTECursor, bool) {
 	s := t.state(pfn)
 	s.acquire()
+	s.awaitBulk()
 	if !s.serves(t, x86.LevelPTE, va) {
 		s.release()
 		return PTECursor{}, false
@@ -86,7 +90,20 @@ func (c PTECursor) Addr(i int) x86.Virt { return c.s.va + x86.Virt(i)*x86.PageSi
 func (c PTECursor) Used() int { return int(c.s.used) }
 
 // Recount counts the used entries anew.
-func (c PTECursor) Recount() { c.s.used = countUsed(c.tab) }
+func (c PTECursor) Recount() {
+	if ptescan.CPULevel() == ptescan.Generic {
+		c.s.used = countUsed(c.tab)
+		return
+	}
+	var sorted ptescan.Sorted
+	kinds := c.t.abi.Kinds()
+	ptescan.Sort(&kinds, (*ptescan.Table)(c.tab), &sorted)
+	n := 0
+	for w, pages := range sorted.Pages {
+		n += bits.OnesCount64(pages | sorted.Others[w])
+	}
+	c.s.used = uint16(n)
+}
 
 func countUsed(t *physmem.Table) (n uint16) {
 	for _, e := range t {

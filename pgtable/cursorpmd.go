@@ -141,6 +141,7 @@ func (c PMDCursor) Populate(i int, pfn x86.PFN) {
 	s.acquire()
 	s.mustBe(kindLoose, pfn)
 	s.kind, s.va = kindLinked, c.Addr(i)
+	s.hang(c.s)
 	s.release()
 	c.store(i, c.t.pointer(pfn))
 }
@@ -159,7 +160,7 @@ func (c PMDCursor) TakeTable(i int) (x86.PMD, x86.PFN) {
 	s.acquire()
 	s.mustBe(kindLinked, pfn)
 	c.store(i, 0)
-	s.kind = kindLoose
+	s.kind, s.parent = kindLoose, 0
 	s.release()
 	return x86.PMD(old), pfn
 }

@@ -39,6 +39,9 @@
 // table. Of two tables of one level in one tree the lower address comes first ([Tree.Move]); a parent's comes before its
 // child's ([Tree.Copy]). No callback may take a lock above the one that it is called under.
 //
+// A change of many PTE tables holds their PMD table in bulk, up to a few tables at a time, which takes the place of the
+// locks of the PTE tables below that are free; see lock.go. Whoever does so waits for nothing and takes no other lock.
+//
 // Descending takes no lock. What was found is locked, and then asked whether it still is the table for that address:
 // the state that each table has on a line of its own says so. Emulated processors set A and D under the lock of the
 // table ([Tree.SetBits]), so that an operation may rewrite the whole table without losing one.

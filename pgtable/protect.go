@@ -88,6 +88,7 @@ type Protection struct {
 	retries  bool // x86.Kernel.ProtectRetries
 	batches  bool // x86.Kernel.ProtectBatches, and there are large folios
 	hints    bool // ChangeNUMA with somebody to ask
+	bulk     bool // take the locks of many tables at once
 }
 
 // NewProtection works out a change. The error is ErrQuestion, or that of flags that contradict each other.
@@ -110,6 +111,7 @@ func NewProtection(a *x86.ABI, args ProtectionArgs) (*Protection, error) {
 	p.stops, p.retries = k.ProtectStops, k.ProtectRetries
 	p.batches = k.ProtectBatches && args.Folios != nil
 	p.hints = args.Flags&x86.ChangeNUMA != 0 && args.Pages != nil
+	p.bulk = !p.hints && !p.batches // which may take long for a table
 	p.change = ptescan.NewChange(p.pte, &p.Swap, args.Exclusive)
 	p.few, p.merged = p.newFew(), mergedRuns(a)
 	return p, nil
@@ -125,7 +127,7 @@ type protector struct {
 
 // ChangeProtection changes the entries of r, which begins and ends at page boundaries, and returns how many the kernel
 // would count: every page, changed or not, and other entries that changed. What processors may have cached is owed to
-// g. Tables are locked one at a time, so the range does not change at once.
+// g. Tables are locked one or a few at a time, so the range does not change at once.
 //
 // The error is physmem.ErrNoMemory if a table for markers could not be made (see x86.Kernel.ProtectStops),
 // ErrHuge for a huge page without p.Huge, or p.Huge's own. Entries before stay changed, and are counted.
@@ -148,30 +150,37 @@ func (t *Tree) ChangeProtection(g *Gather, r Range, p *Protection) (pages int64,
 
 // slots changes the slots of PMD table pfn that r touches.
 func (w *protector) slots(r Range, pfn x86.PFN) error {
-	t, tab, last := w.t, w.t.ram.Table(pfn), r.Last.Index(x86.LevelPMD)
-	next := loadEntry(&tab[r.First.Index(x86.LevelPMD)])
-	for i := r.First.Index(x86.LevelPMD); i <= last; i++ {
-		e := next
-		part := Range{r.First, min(r.Last, r.First|x86.Virt(x86.LevelPMD.Size()-1))}
-		r.First = part.Last + 1
-		var ahead *physmem.Table
-		if i < last {
-			next = loadEntry(&tab[i+1])
-			ahead = t.fetchTable(next)
-		}
-		if pointsToTable(x86.LevelPMD, e) {
-			if c, ok := t.lockPTEs(t.abi.TableFrame(e), part.First); ok {
-				w.pages += w.p.table(w.g, c, part.First.Index(x86.LevelPTE), part.Last.Index(x86.LevelPTE), ahead)
-				c.Unlock()
-				continue
+	for r.First <= r.Last {
+		if w.p.bulk {
+			if r.First = w.bulk(r, pfn); r.First > r.Last {
+				return nil
 			}
 		}
-		s := PMDSlot{Range: part, Level: x86.LevelPMD, Entry: x86.PMD(e), t: t, tab: tab, pfn: pfn, last: last}
-		if err := w.slot(&s); err != nil {
+		part := Range{r.First, min(r.Last, r.First|x86.Virt(x86.LevelPMD.Size()-1))}
+		if err := w.part(part, pfn, r.Last.Index(x86.LevelPMD)); err != nil {
 			return err
 		}
+		r.First = part.Last + 1
 	}
 	return nil
+}
+
+// part changes the part of one slot of PMD table pfn. last is the last slot that will be changed.
+func (w *protector) part(part Range, pfn x86.PFN, last int) error {
+	t, tab, i := w.t, w.t.ram.Table(pfn), part.First.Index(x86.LevelPMD)
+	e := loadEntry(&tab[i])
+	if pointsToTable(x86.LevelPMD, e) {
+		var ahead *physmem.Table
+		if i < last {
+			ahead = t.fetchTable(loadEntry(&tab[i+1]))
+		}
+		if c, ok := t.lockPTEs(t.abi.TableFrame(e), part.First); ok {
+			w.pages += w.p.table(w.g, c, part.First.Index(x86.LevelPTE), part.Last.Index(x86.LevelPTE), ahead)
+			c.Unlock()
+			return nil
+		}
+	}
+	return w.slot(&PMDSlot{Range: part, Level: x86.LevelPMD, Entry: x86.PMD(e), t: t, tab: tab, pfn: pfn, last: last})
 }
 
 // maxTries is how often p.Huge may say that nothing huge is in a slot that is neither empty nor a table. Other

@@ -67,16 +67,21 @@ func (p *Protection) table(g *Gather, c PTECursor, first, last int, next *physme
 	} else {
 		w.change.Apply(t, first, last, nil, (*ptescan.Table)(next), r)
 	}
-	if r.Asked != 0 {
-		p.answer(t, r)
-	}
-	if p.recounts && (r.Rewritten != 0 || p.pte.Blank != 0) {
-		c.Recount()
-	}
+	p.settle(c, r)
 	if r.First <= r.Last {
 		g.PTEs(c, int(r.First), int(r.Last))
 	}
 	return int64(r.Present + r.Rewritten)
+}
+
+// settle does what the vector kernel could not.
+func (p *Protection) settle(c PTECursor, r *ptescan.Changed) {
+	if r.Asked != 0 {
+		p.answer((*ptescan.Table)(c.Table()), r)
+	}
+	if p.recounts && (r.Rewritten != 0 || p.pte.Blank != 0) {
+		c.Recount()
+	}
 }
 
 // tableWithFolios is [ptescan.Change.Apply] where pages are skipped, or where large folios are treated as one.

@@ -10,7 +10,7 @@ import (
 // state is what the line of a frame holds while the frame is a table. The table's lock guards everything, except that
 // the line of a table that is on no list and under no entry belongs to whoever holds its number.
 type state struct {
-	lock     uint32    // 1 while held
+	lock     uint32    // free, held or heldBulk
 	tree     uint32    // Tree.id
 	level    x86.Level // of its entries
 	kind     kind
@@ -18,7 +18,9 @@ type state struct {
 	deposits uint32   // PMD table: tables deposited
 	deposit  uint32   // PMD table: the last of them; a deposited one: the one before it. See Tree.number
 	va       x86.Virt // first address translated
-	_        [4]uint64
+	parent   int64    // PTE table that is linked: how many lines away the state of the PMD table is
+	bulks    uint32   // PMD table: how often its lock was heldBulk
+	_        [2]uint64
 }
 
 // kind says where a table is.
@@ -38,4 +40,16 @@ var _ [unsafe.Sizeof(physmem.Line{})]byte = [unsafe.Sizeof(state{})]byte{}
 func (t *Tree) state(pfn x86.PFN) *state {
 	// SAFETY: a Line and a state have the same size, a Line is aligned to 8 bytes, and neither holds pointers.
 	return (*state)(unsafe.Pointer(t.ram.Line(pfn)))
+}
+
+// above returns the state of the PMD table that a PTE table is linked in; for any other table its own.
+func (s *state) above() *state {
+	// SAFETY: hang worked the distance out from two lines of one memory, and neither moves.
+	return (*state)(unsafe.Add(unsafe.Pointer(s), s.parent*int64(unsafe.Sizeof(*s))))
+}
+
+// hang notes that PTE table s is linked in PMD table m, whose state is in the same memory.
+func (s *state) hang(m *state) {
+	// SAFETY: the addresses are only subtracted.
+	s.parent = (int64(uintptr(unsafe.Pointer(m))) - int64(uintptr(unsafe.Pointer(s)))) / int64(unsafe.Sizeof(*s))
 }

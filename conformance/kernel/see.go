@@ -136,3 +136,13 @@ func (t *Target) Pagemap(process string, va x86.Virt) ([]string, error) {
 func (t *Target) Scan(process string, va x86.Virt) ([]string, error) {
 	return nil, fmt.Errorf("PAGEMAP_SCAN of a running kernel is not asked yet")
 }
+
+// unseen are the expectations that neither the tables nor memory answer.
+var unseen = map[string]bool{
+	"point": true, "fault": true, "zero-page": true, "anon-exclusive": true, "anon": true, "ksm": true, "pinned": true, "swap-cached": true,
+	"page-dirty": true, "flush-pending": true, "mapcount": true, "refs": true, "order": true, "vm-page-prot": true, "areas": true,
+	"scan": true, "pagemap": true,
+}
+
+// Sees implements [litmus.Partial].
+func (t *Target) Sees(item string) bool { return !unseen[item] }
