@@ -202,7 +202,7 @@ func itemWords(names ...string) (all []itemSpec) {
 var (
 	scanNames    = []string{"wpallowed", "written", "file", "present", "swapped", "pfnzero", "huge", "soft-dirty", "guard"}
 	pagemapNames = []string{"present", "swapped", "file", "exclusive", "soft-dirty", "uffd-wp", "guard"}
-	areaNames    = []string{"rd", "wr", "ex", "sh", "mr", "mw", "me", "ms", "um", "pf", "gu", "uw", "lo", "dc", "nr", "wf", "sd", "hg",
+	areaNames    = []string{"rd", "wr", "ex", "sh", "mr", "mw", "me", "ms", "um", "pf", "gu", "uw", "lo", "dc", "ac", "nr", "wf", "sd", "hg",
 		"nh", "mg"}
 )
 

@@ -24,7 +24,7 @@ var failing = []struct{ text, want string }{
 	{"write a\nexpect a 0 same-as a 1", "a 0 is in frame"},
 	{"fork q\nwrite a 0\nexpect a 0 same-as q: a 0", "and the other place: none"},
 	{"remember a 0 as x\nexpect a 0 none", "there is no page at a 0"},
-	{"expect a area rd,wr,!sd", "a 0 is area rd,wr,mr,mw,me,sd"},
+	{"expect a area rd,wr,!sd", "a 0 is area rd,wr,mr,mw,me,ac,sd"},
 	{"expect a areas 2", "a 0 is in 1 areas"},
 	{"unmap a\nexpect a area rd", "a 0 is in no area"},
 	{"expect a vm-page-prot 0x27", "in an area with vm_page_prot 0x8000000000000025"},

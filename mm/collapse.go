@@ -182,17 +182,22 @@ func (s *Space) isolates(v *VMA, e x86.PTE) bool {
 	return f.flags&(pgAnon|pgKSM) == pgAnon && f.ref == int32(m.mapcount(head))+m.cacheRefs(head) && !e.UffdWP()
 }
 
-// swapInRange brings back what is swapped out. Linux: mm/khugepaged.c:__collapse_huge_page_swapin()
+// swapInRange brings back what is swapped out, as accesses would; what makes those fail is an error. Linux: mm/khugepaged.c:__collapse_huge_page_swapin()
 func (s *Space) swapInRange(c *CPU, v *VMA, va x86.Virt) error {
 	for i := range x86.Virt(thp.Pages) {
 		at := va + i*x86.PageSize
 		e := s.pte(at)
-		if !swapentry.SwapPTE(e) || s.m.layout.Decode(x86.LevelPTE, uint64(e)).Kind != swapentry.KindSwap {
+		if !swapentry.SwapPTE(e) {
 			continue
 		}
-		f := &fault{c: c, m: s.m, s: s, v: v, va: at, flags: faultRemote, orig: e}
-		if err := f.swapIn(s.m.layout.Decode(x86.LevelPTE, uint64(e))); err != nil {
-			return err
+		switch d := s.m.layout.Decode(x86.LevelPTE, uint64(e)); d.Kind {
+		case swapentry.KindSwap:
+			f := &fault{c: c, m: s.m, s: s, v: v, va: at, flags: faultRemote, orig: e}
+			if err := f.swapIn(d); err != nil {
+				return err
+			}
+		case swapentry.KindMarker, swapentry.KindHWPoison:
+			return &AccessError{at, SegvAccErr} // a guard, or poison
 		}
 	}
 	return nil

@@ -19,6 +19,7 @@ const (
 	VMUffdWP      VMFlags = 1 << 12
 	VMLocked      VMFlags = 1 << 13
 	VMDontCopy    VMFlags = 1 << 17
+	VMAccount     VMFlags = 1 << 20 // memory is set aside for it: private, and may be or has been written
 	VMNoReserve   VMFlags = 1 << 21
 	VMWipeOnFork  VMFlags = 1 << 25
 	VMSoftDirty   VMFlags = 1 << 27
@@ -39,7 +40,7 @@ var flagNames = []struct {
 	{x86.VMRead, "rd"}, {x86.VMWrite, "wr"}, {x86.VMExec, "ex"}, {x86.VMShared, "sh"},
 	{VMMayRead, "mr"}, {VMMayWrite, "mw"}, {VMMayExec, "me"}, {VMMayShare, "ms"},
 	{VMUffdMissing, "um"}, {VMPFNMap, "pf"}, {VMMaybeGuard, "gu"}, {VMUffdWP, "uw"}, {VMLocked, "lo"}, {VMDontCopy, "dc"},
-	{VMNoReserve, "nr"}, {VMWipeOnFork, "wf"}, {VMSoftDirty, "sd"}, {VMHugePage, "hg"}, {VMNoHugePage, "nh"}, {VMMergeable, "mg"},
+	{VMAccount, "ac"}, {VMNoReserve, "nr"}, {VMWipeOnFork, "wf"}, {VMSoftDirty, "sd"}, {VMHugePage, "hg"}, {VMNoHugePage, "nh"}, {VMMergeable, "mg"},
 }
 
 // VMFlagNames returns the two-letter names that /proc/pid/smaps shows.

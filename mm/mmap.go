@@ -85,11 +85,17 @@ func (a *MmapArgs) vmFlags() VMFlags {
 	if a.Flags&MapNoReserve != 0 {
 		f |= VMNoReserve
 	}
+	if accountable(f) {
+		f |= VMAccount
+	}
 	if a.Flags&MapLocked != 0 {
 		f |= VMLocked
 	}
 	return f
 }
+
+// accountable reports that memory is set aside for a new area. Linux: mm/vma.c:accountable_mapping()
+func accountable(f VMFlags) bool { return f&(x86.VMWrite|x86.VMShared|VMNoReserve) == x86.VMWrite }
 
 // place finds the address.
 func (s *Space) place(a MmapArgs) (x86.Virt, error) {

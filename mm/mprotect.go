@@ -66,6 +66,7 @@ func (s *Space) protectArea(g *gather, v *VMA, r pgtable.Range, f VMFlags) error
 	if f == old {
 		return nil
 	}
+	f = v.accounted(f)
 	v = s.isolate(v, r.First, r.Last+1)
 	v.flags = f
 	var change x86.ChangeFlags
@@ -81,6 +82,22 @@ func (s *Space) protectArea(g *gather, v *VMA, r pgtable.Range, f VMFlags) error
 		g.c.populateLocked(r)
 	}
 	return nil
+}
+
+// accounted returns the flags f, which the area is to have, with the memory set aside that it needs: for what becomes
+// writable, as long as it has had anonymous pages.
+//
+// Linux: mm/mprotect.c:mprotect_fixup(), VM_ACCOUNT
+func (v *VMA) accounted(f VMFlags) VMFlags {
+	switch {
+	case f&x86.VMWrite != 0:
+		if v.flags&x86.VMWrite == 0 && accountable(f) {
+			f |= VMAccount
+		}
+	case v.Anonymous() && v.anon == nil && v.space.m.Policy.UnwrittenUnaccounted:
+		f &^= VMAccount
+	}
+	return f
 }
 
 // changeProtection changes the entries of part r of v to prot. It returns the number of entries that the kernel counts.

@@ -27,7 +27,11 @@ func (s *Space) pagemapWord(va x86.Virt) swapentry.Pagemap {
 	f := swapentry.PageFacts{VMASoftDirty: v.flags&VMSoftDirty != 0}
 	if e, huge := s.hugePMD(va); huge {
 		page := uint64(va.Index(x86.LevelPTE))
-		m.pageFacts(&f, m.behindPMD(e), page)
+		judged := uint64(0)
+		if m.Policy.PagemapEachOfHuge {
+			judged = page
+		}
+		m.pageFacts(&f, m.behindPMD(e), judged)
 		return m.layout.Pagemap(x86.LevelPMD, uint64(e), page, f)
 	}
 	e := s.pte(va)

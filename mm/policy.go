@@ -91,12 +91,18 @@ type Policy struct {
 	// DeviceKeepsMapping: a device-exclusive entry still counts as a mapping, and only writable pages get one (7.2).
 	DeviceKeepsMapping bool
 	LazyFreeClean      bool // khugepaged leaves clean lazily freed pages alone (7.2)
+	// PagemapEachOfHuge: pagemap tells of each page of a huge entry whether others map it (6.12); else all are as the first.
+	PagemapEachOfHuge bool
 
 	// SplitDropsZeros: where a huge page is split, pages of it that are all zeros are replaced by the zero page (6.12 on).
 	SplitDropsZeros bool
 
 	// MergeWantsAnon: an area that has had anonymous pages is not merged into a neighbour that has not (until 6.15).
 	MergeWantsAnon bool
+
+	// UnwrittenUnaccounted: an area that has had no pages gives up the memory set aside for it when it may not be written
+	// any more (6.12 on), and is then none that its neighbours merge with.
+	UnwrittenUnaccounted bool
 
 	// RemapMany: MREMAP_FIXED moves all areas of its range (6.17 on), and looks at them before it unmaps anything.
 	RemapMany bool
@@ -167,7 +173,8 @@ func Linux6_12() Profile {
 		SwapInFlagsFirst: true, SwapInBypasses: true, UnshareCopiesFile: true, SharedByMayShare: true,
 		UffdWPAsync: true, UffdWPUnpopulated: true, UffdPoison: true, UffdMove: true,
 		MTHP: true, FaultMapsShmFolio: true, NoHugeFiles: true, NUMAWholeFolio: true, PopulateStops: true, NUMASharing: NUMASharingPinned,
-		KSMZeroDirty: true, CollapseWantsEdge: true, UffdPreparesFirst: true, MergeWantsAnon: true, SplitDropsZeros: true, MovesProtnone: true, SwapLarge: true,
+		KSMZeroDirty: true, CollapseWantsEdge: true, UffdPreparesFirst: true, MergeWantsAnon: true, SplitDropsZeros: true, MovesProtnone: true, SwapLarge: true, PagemapEachOfHuge: true,
+		UnwrittenUnaccounted: true,
 	}}
 }
 
@@ -180,6 +187,7 @@ func Linux7_2() Profile {
 	p.Policy.UffdCopyStrict, p.Policy.HugeZeroWPAllocs, p.Policy.FaultMapsFileFolio, p.Policy.ReadFaultDirty = true, true, true, true
 	p.Policy.GuardMarkers, p.Policy.NUMASkipPinned, p.Policy.CopyOnForkAnon = true, true, true
 	p.Policy.MergeWantsAnon, p.Policy.CollapseWantsEdge, p.Policy.RemapMany = false, false, true
+	p.Policy.PagemapEachOfHuge = false
 	p.Policy.StickyFlags, p.Policy.LazyFreeClean, p.Policy.DeviceKeepsMapping, p.Policy.UnmapsBatches = true, true, true, true
 	return p
 }

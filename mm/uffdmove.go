@@ -17,7 +17,8 @@ type pageMover struct {
 }
 
 // Move moves length bytes of private anonymous memory from src to dst, which nothing may be mapped at (6.12 on). With
-// holes, slots of the source may be empty. It returns how many bytes were moved: fewer with the error that ended it.
+// holes, slots of the source may be empty. It returns how many bytes were moved, with what kept it from going on: EAGAIN,
+// whatever that was, if any were.
 //
 // Linux: mm/userfaultfd.c:move_pages()
 func (u *Uffd) Move(c *CPU, dst, src x86.Virt, length uint64, holes bool) (int, error) {
@@ -50,6 +51,9 @@ func (u *Uffd) Move(c *CPU, dst, src x86.Virt, length uint64, holes bool) (int, 
 	for at := uint64(0); at < length; {
 		n, err := p.step(dst+x86.Virt(at), src+x86.Virt(at), length-at)
 		if err != nil {
+			if at > 0 {
+				err = ErrAgain
+			}
 			return int(at), &CallError{call, src + x86.Virt(at), err}
 		}
 		at += n
@@ -66,11 +70,17 @@ func (u *Uffd) mayMove(dv, sv *VMA) bool {
 
 // step moves what is at src, and returns how many bytes that was; 0 after a split, or when a migration has ended.
 func (p *pageMover) step(dst, src x86.Virt, left uint64) (uint64, error) {
+	if err := p.tableOf(x86.LevelPMD, src); err != nil {
+		return 0, err
+	}
 	if _, huge := p.s.hugePMD(dst); huge {
 		return 0, ErrExist
 	}
 	if e, huge := p.s.hugePMD(src); huge {
 		return p.stepHuge(dst, src, left, e)
+	}
+	if err := p.tableOf(x86.LevelPTE, src); err != nil {
+		return 0, err
 	}
 	e := p.s.pte(src)
 	d, err := p.lock(dst)
@@ -111,6 +121,30 @@ func (p *pageMover) step(dst, src x86.Virt, left uint64) (uint64, error) {
 	defer d.Unlock()
 	d.Set(dst.Index(x86.LevelPTE), n)
 	return x86.PageSize, nil
+}
+
+// tableOf makes sure that the source has a table of a level at src: with holes one is made, without it is missed, whatever
+// is at the destination.
+func (p *pageMover) tableOf(l x86.Level, src x86.Virt) error {
+	var err error
+	if t := p.s.tree; l == x86.LevelPMD {
+		var c pgtable.PMDCursor
+		if c, err = t.LockPMDs(src, p.holes); err == nil {
+			c.Unlock()
+		}
+	} else {
+		var c pgtable.PTECursor
+		if c, err = t.LockPTEs(src, p.holes); err == nil {
+			c.Unlock()
+		}
+	}
+	switch {
+	case err == nil:
+		return nil
+	case p.holes:
+		return ErrNoMem
+	}
+	return ErrNoEnt
 }
 
 // split makes single pages of a large folio, which is not moved as it is.

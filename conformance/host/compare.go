@@ -127,12 +127,6 @@ func (c *comparer) page(rowA, rowB *row, k int) string {
 		x.SoftDirty, y.SoftDirty = false, false
 		a.Scan, b.Scan = a.Scan&^mm.PageSoftDirty, b.Scan&^mm.PageSoftDirty
 	}
-	if x.Exclusive != y.Exclusive && c.has.hugeByFirst && a.Scan&mm.PageHuge != 0 {
-		if first := rowA.firstOfHuge(k); first.Word.Parts().Exclusive == y.Exclusive {
-			c.passed[firstOfHuge]++
-			x.Exclusive = y.Exclusive
-		}
-	}
 	if a.Scan^b.Scan == mm.PageWritten && !x.Present {
 		switch {
 		case !x.Swapped:
@@ -150,11 +144,6 @@ func (c *comparer) page(rowA, rowB *row, k int) string {
 		return "PAGEMAP_SCAN"
 	}
 	return ""
-}
-
-// firstOfHuge returns the first page of the huge entry that maps page k, or of what the row shows of it.
-func (r *row) firstOfHuge(k int) Page {
-	return r.pages[max(0, k-(r.start+x86.Virt(k)*x86.PageSize).Index(x86.LevelPTE))]
 }
 
 // frame notes that two frames are the same, and returns why they cannot be.

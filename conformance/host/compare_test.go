@@ -25,7 +25,7 @@ const (
 func recordOf(verb string, steps ...[]swapentry.Pagemap) *record {
 	r := &record{}
 	for _, words := range steps {
-		w := row{process: "p", region: "a", start: 0x10000000}
+		w := row{process: "p", region: "a"}
 		for _, word := range words {
 			w.pages = append(w.pages, Page{Word: word})
 		}

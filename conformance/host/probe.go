@@ -35,8 +35,6 @@ type features struct {
 	between bool
 	// memoryFailure is CONFIG_MEMORY_FAILURE.
 	memoryFailure bool
-	// hugeByFirst: pagemap calls all pages of a huge entry mapped once if the first is (6.15).
-	hugeByFirst bool
 	// oldGuards: userfaultfd takes guards for markers of its own: fills them, and sees their protection (before 6.19).
 	oldGuards bool
 }
@@ -76,9 +74,9 @@ func probe(release string) (f features, err error) {
 
 // ofRelease adds what shows only in the release.
 func (f *features) ofRelease(release string) error {
-	const v6_15, v6_19 = 6_015, 6_019
+	const v6_19 = 6_019
 	at, err := version(release)
-	f.hugeByFirst, f.oldGuards = at >= v6_15, at < v6_19
+	f.oldGuards = at < v6_19
 	return err
 }
 

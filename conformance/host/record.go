@@ -24,7 +24,6 @@ type Page struct {
 // row is all pages of a region of a process.
 type row struct {
 	process, region string
-	start           x86.Virt
 	pages           []Page
 }
 
@@ -161,7 +160,7 @@ func (r *recorder) view() (rows []row, err error) {
 	for _, process := range r.processes {
 		for _, region := range r.regions {
 			at := r.spans[region]
-			w := row{process, region, at.VA, make([]Page, at.Pages)}
+			w := row{process, region, make([]Page, at.Pages)}
 			if err := r.View(process, at, w.pages, r.all); err != nil {
 				return nil, err
 			}

@@ -21,7 +21,6 @@ type tolerance struct {
 
 // The tolerances of pages.
 const (
-	firstOfHuge = "first-of-huge"
 	emptyTable  = "empty-table"
 	guardWrites = "guard-written"
 )
@@ -56,8 +55,6 @@ var tolerances = []tolerance{
 		ends: func(_ *features, op *litmus.Op, e, h string) bool {
 			return op.Verb == "advise" && e == "well" && h == "never"
 		}, last: true},
-	{name: firstOfHuge,
-		reason: "from 6.15 on, pagemap calls all pages of a huge entry mapped once if the first is; the emulator asks about each"},
 	{name: emptyTable,
 		reason: "PAGEMAP_SCAN calls an empty entry written, but not one whose table does not exist. Fork makes tables for tables, the " +
 			"emulator only for entries; MADV_DONTNEED frees empty tables from 6.14 on (CONFIG_PT_RECLAIM), the emulator's does not"},
