@@ -141,7 +141,7 @@ func TestCopiesAgree(t *testing.T) {
 func TestCasesDoSomething(t *testing.T) {
 	still := []string{ // or change another tree
 		CaseNothing, "R-RW all shared", "aging, all old", "THP split", "THP collapse", CaseRuns, CaseRuns64, CaseRuns16,
-		CaseRuns4, "translate without TLB, 64 pages", "translate without TLB, all pages",
+		CaseRuns4, "translate, 64 pages: warm TLB", "translate, all pages: cold TLB",
 	}
 	for _, c := range Cases() {
 		t.Run(c.Name, func(t *testing.T) {

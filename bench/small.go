@@ -94,8 +94,8 @@ func (s *Set) lockedAt(at []pgtable.Range) Variant {
 // warm and cold are the caches of the host.
 func translations() []Case {
 	return []Case{
-		translateCase("translate without TLB, 64 pages", 64),
-		translateCase("translate without TLB, all pages", 0),
+		translateCase("translate, 64 pages: warm TLB", 64),
+		translateCase("translate, all pages: cold TLB", 0),
 	}
 }
 
@@ -122,6 +122,17 @@ func translateCase(name string, pages int) Case {
 			}
 			return mapped, nil
 		}
+		// As many translations as a processor's second-level TLB has.
+		core := mmu.NewCore(unit, mmu.TLBSize{Translations: 1536, Tables: 32})
+		access := func(int) (mapped int64, err error) {
+			for _, r := range at {
+				if _, err := core.Access(s.RAM, s.Tree, r.First, mmu.Access{Kind: mmu.Read, User: true}); err != nil {
+					return mapped, err
+				}
+				mapped++
+			}
+			return mapped, nil
+		}
 		var path [x86.LevelPGD]pgtable.Entry
 		steps := func(int) (mapped int64, err error) {
 			for _, r := range at {
@@ -132,6 +143,7 @@ func translateCase(name string, pages int) Case {
 			return mapped, nil
 		}
 		return []Variant{
+			{Name: "mmu.Core, TLB", Kind: Ours, Level: ptescan.Generic, PTEs: len(at), Pass: access},
 			{Name: "mmu.Walk", Kind: Ours, Level: ptescan.Generic, PTEs: len(at), Pass: walk},
 			{Name: "Tree.Walk", Kind: Ours, Level: ptescan.Generic, PTEs: len(at), Pass: steps},
 			skipped("kernel", Kernel, "no call only translates"),
