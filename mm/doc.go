@@ -19,6 +19,7 @@
 //	gate.go                         the one place that lets an entry gain the write bit
 //	fault*.go                       page faults by kind
 //	task.go lock.go                 stopping an operation at a named point while another CPU runs
+//	check*.go                       what must hold, looked for everywhere
 //
 // and a file for each system call or kernel thread: fork, mprotect, mremap, madvise, userfaultfd, clear_refs, pagemap,
 // migration, swap, KSM, GUP, collapse.

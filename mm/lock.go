@@ -9,8 +9,8 @@ type rwLock struct {
 }
 
 // A holder of the mmap lock may be stopped at a point. Who wants the lock then waits as on hardware: the holder goes on
-// until it has given it back, past the point where it was to be stopped. If it never does (both wait for each other),
-// that is a deadlock of this package, not of its user.
+// to the end of its operation, past points where it was to be stopped. If it cannot (both wait for each other), that is a
+// deadlock of this package, not of its user.
 
 func (s *Space) readLock() {
 	if !s.m.waitFor(func() bool { return !s.mmap.writer }) {
