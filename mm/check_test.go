@@ -83,15 +83,6 @@ func (r *rig) quietly(va x86.Virt, f func(e x86.PTE) x86.PTE) {
 	c.Set(va.Index(x86.LevelPTE), f(c.Get(va.Index(x86.LevelPTE))))
 }
 
-func (r *rig) pokePMD(va x86.Virt, f func(e x86.PMD) x86.PMD) {
-	r.t.Helper()
-	c, err := r.s.tree.LockPMDs(va, false)
-	must(r.t, err)
-	c.Set(va.Index(x86.LevelPMD), f(c.Get(va.Index(x86.LevelPMD))))
-	c.Unlock()
-	r.c.core.TLB.FlushTag(r.s.tag(), false)
-}
-
 // put stores e in the hole.
 func (r *rig) put(e x86.PTE) { r.poke(r.hole, func(x86.PTE) x86.PTE { return e }) }
 

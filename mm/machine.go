@@ -170,7 +170,7 @@ func (m *Machine) FlushTLB(t *pgtable.Tree, f pgtable.Flush) {
 	}
 }
 
-// alike is true for a page-table entry value that names a page of memory with a struct page that may be counted.
+// normal returns the page of memory that e maps, if it maps one that is counted: not a zero page, nor anything special.
 //
 // Linux: mm/memory.c:vm_normal_page()
 func (m *Machine) normal(e x86.PTE) (x86.PFN, bool) {
