@@ -7,6 +7,7 @@
 //	    ├ LiME      EMiL                      package lime
 //	    ├ AVML      AVML                      package avml
 //	    └ raw       only when asked for       package raw
+//	qmp:SOCKET      a running QEMU guest      package qemu
 //
 // Whatever the format, the result is the same: frames of physical memory, and the notes that came with them.
 // This package knows frames and never looks into them.
@@ -18,6 +19,7 @@ package capture
 import (
 	"fmt"
 	"io"
+	"strings"
 
 	"ptemu/arch/x86"
 	"ptemu/capture/avml"
@@ -60,8 +62,11 @@ type Capture struct {
 	close []io.Closer
 }
 
-// Open opens the capture in the file path. Errors about its content are, or wrap, a [*FormatError].
+// Open opens the capture in the file path, or, with [LivePrefix], a running guest. Errors about its content are, or wrap, a [*FormatError].
 func Open(path string, opt Options) (*Capture, error) {
+	if socket, ok := strings.CutPrefix(path, LivePrefix); ok {
+		return openLive(path, socket)
+	}
 	src, err := openSource(path)
 	if err != nil {
 		return nil, err

@@ -35,8 +35,11 @@ func envInt(name string, def int) int {
 	return def
 }
 
-// agent builds the guest's program, once.
+// agent builds the guest's program, once; or it is PTEMU_AGENT.
 var agent = sync.OnceValues(func() (string, error) {
+	if path := os.Getenv("PTEMU_AGENT"); path != "" {
+		return path, nil
+	}
 	dir, err := os.MkdirTemp("", "ptemu-agent")
 	if err != nil {
 		return "", err
@@ -53,7 +56,7 @@ var agent = sync.OnceValues(func() (string, error) {
 
 func TestMain(m *testing.M) {
 	code := m.Run()
-	if path, err := agent(); err == nil {
+	if path, err := agent(); err == nil && path != os.Getenv("PTEMU_AGENT") {
 		os.RemoveAll(filepath.Dir(path))
 	}
 	os.Exit(code)

@@ -12,7 +12,7 @@ import (
 	"strconv"
 	"time"
 
-	"ptemu/conformance/qmp"
+	"ptemu/internal/qmp"
 )
 
 // machine is a running QEMU.

@@ -17,8 +17,8 @@ import (
 	"time"
 
 	"ptemu/arch/x86"
-	"ptemu/conformance/qmp"
 	"ptemu/conformance/wire"
+	"ptemu/internal/qmp"
 )
 
 // Config says what to boot.

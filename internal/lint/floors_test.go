@@ -17,14 +17,17 @@ const module = "ptemu"
 // floors says which packages of this module each package may import directly. doc/architecture.md draws it. A
 // package that is not named here fails the test. A name that ends in /... stands for all below it.
 var floors = map[string][]string{
-	"arch/x86":     {},
-	"physmem":      {"arch/x86"},
-	"swapentry":    {"arch/x86"},
-	"arch/x86/mmu": {"physmem", "arch/x86"},
-	"linux":        {"physmem", "arch/x86"},
-	"pgtable":      {"physmem", "arch/x86", "arch/x86/mmu", "internal/ptescan"},
-	"mm":           {"thp", "pgtable", "swapentry", "arch/x86/mmu", "arch/x86", "physmem"},
-	"thp":          {"pgtable", "swapentry", "arch/x86", "physmem"},
+	"arch/x86":       {},
+	"physmem":        {"arch/x86"},
+	"swapentry":      {"arch/x86"},
+	"arch/x86/mmu":   {"physmem", "arch/x86"},
+	"linux":          {"physmem", "arch/x86"},
+	"linux/kallsyms": {"arch/x86"},
+	"linux/ktype":    {"arch/x86"},
+	"linux/proc":     {"linux", "linux/kallsyms", "linux/ktype", "physmem", "arch/x86"},
+	"pgtable":        {"physmem", "arch/x86", "arch/x86/mmu", "internal/ptescan"},
+	"mm":             {"thp", "pgtable", "swapentry", "arch/x86/mmu", "arch/x86", "physmem"},
+	"thp":            {"pgtable", "swapentry", "arch/x86", "physmem"},
 
 	"internal/ptescan":         {"arch/x86"},
 	"internal/ptescan/floor":   {},
@@ -39,9 +42,10 @@ var floors = map[string][]string{
 	"capture/avml":         {"physmem", "arch/x86", "capture/ferr", "capture/internal/..."},
 	"capture/raw":          {"physmem", "arch/x86", "capture/ferr", "capture/internal/..."},
 	"capture": {"physmem", "arch/x86", "capture/ferr", "capture/elfnote", "capture/elfcore", "capture/kdump",
-		"capture/lime", "capture/avml", "capture/raw", "capture/internal/..."},
+		"capture/lime", "capture/avml", "capture/raw", "capture/qemu", "capture/internal/..."},
+	"capture/qemu": {"physmem", "arch/x86", "capture/elfcore", "capture/elfnote", "internal/qmp"},
 
-	"internal/ptdump": {"arch/x86", "arch/x86/mmu", "capture", "capture/ferr", "capture/elfnote", "linux", "pgtable",
+	"internal/ptdump": {"arch/x86", "arch/x86/mmu", "capture", "capture/ferr", "capture/elfnote", "capture/elfcore", "linux", "linux/proc", "pgtable",
 		"physmem", "swapentry", "internal/ptescan"},
 	"cmd/ptdump": {"internal/ptdump"},
 
@@ -60,14 +64,14 @@ var floors = map[string][]string{
 	"internal/lint":     {},
 	"conformance/guest": {},
 	"conformance/capture": {"arch/x86", "capture", "capture/elfcore", "capture/elfnote", "linux", "pgtable", "physmem", "internal/truth",
-		"conformance/qmp"},
+		"internal/qmp"},
 
 	// Litmus tests on running kernels.
 	"litmus/gen":          {"litmus"},
-	"conformance/qmp":     {},
+	"internal/qmp":        {},
 	"conformance/wire":    {},
 	"conformance/agent":   {"conformance/wire"},
-	"conformance/vm":      {"conformance/qmp", "conformance/wire", "physmem", "arch/x86", "arch/x86/mmu", "pgtable"},
+	"conformance/vm":      {"internal/qmp", "conformance/wire", "physmem", "arch/x86", "arch/x86/mmu", "pgtable"},
 	"conformance/kernel":  {"conformance/vm", "conformance/wire", "litmus", "swapentry", "physmem", "arch/x86", "arch/x86/mmu", "pgtable"},
 	"conformance/compare": {"litmus", "swapentry", "arch/x86", "pgtable", "mm"},
 	"conformance/host":    {"conformance/agent", "conformance/vm", "conformance/wire", "conformance/kernel", "conformance/compare", "litmus", "litmus/gen", "mm", "swapentry", "arch/x86", "physmem", "pgtable"},

@@ -36,17 +36,34 @@ func Dial(ctx context.Context, path string) (*Monitor, error) {
 
 // Do runs a command. Greetings and events between command and answer are skipped.
 func (m *Monitor) Do(ctx context.Context, command string, arguments map[string]any) (json.RawMessage, error) {
-	deadline, _ := ctx.Deadline()
-	if err := m.conn.SetDeadline(deadline); err != nil {
+	request, err := encode(command, arguments)
+	if err != nil {
 		return nil, err
 	}
+	if err := m.setDeadline(ctx); err != nil {
+		return nil, err
+	}
+	if _, err := m.conn.Write(request); err != nil {
+		return nil, fmt.Errorf("monitor: %s: %w", command, err)
+	}
+	return m.answer(command)
+}
+
+func encode(command string, arguments map[string]any) ([]byte, error) {
 	request := map[string]any{"execute": command}
 	if arguments != nil {
 		request["arguments"] = arguments
 	}
-	if err := json.NewEncoder(m.conn).Encode(request); err != nil {
-		return nil, fmt.Errorf("monitor: %s: %w", command, err)
-	}
+	return json.Marshal(request)
+}
+
+func (m *Monitor) setDeadline(ctx context.Context) error {
+	deadline, _ := ctx.Deadline()
+	return m.conn.SetDeadline(deadline)
+}
+
+// answer reads up to the answer of the last command.
+func (m *Monitor) answer(command string) (json.RawMessage, error) {
 	for {
 		var answer struct {
 			Return json.RawMessage `json:"return"`
