@@ -27,6 +27,9 @@ type Options struct {
 	EncMask *uint64
 	// L1TFCacheBits is x86_cache_bits of a processor with the L1 terminal fault, 0 for one without.
 	L1TFCacheBits uint8
+	// Known is what was known of the kernel when this capture was taken out of another, nil if it was not. What the
+	// capture itself says goes before.
+	Known *Known
 	// MaxScanFrames bounds the search of RAM where nothing names a root: 0 for [DefaultScanFrames].
 	MaxScanFrames uint64
 }
@@ -73,7 +76,7 @@ type System struct {
 	Facts, Assumptions []Finding
 	Warnings           []string
 
-	kernelDump kernelDump
+	kernelDump KernelDump
 }
 
 func (s *System) fact(what, value, why string) {
@@ -126,7 +129,7 @@ func Detect(mem physmem.Reader, vmcoreinfo []byte, cpus []CPU, opts Options) (*S
 		return nil, err
 	}
 	d.parseInfo(vmcoreinfo, "note")
-	if d.VMCoreInfo == nil && opts.CR3 == nil && !d.anyCPU() {
+	if d.VMCoreInfo == nil && opts.CR3 == nil && !d.anyCPU() && (opts.Known == nil || opts.Known.InitMM == nil) {
 		d.scan()
 	}
 	if err := d.machine(); err != nil {
@@ -167,6 +170,9 @@ func (d *detector) checkOptions() error {
 	}
 	if b := d.opts.L1TFCacheBits; b != 0 && (b < 36 || b > 52) {
 		return fmt.Errorf("%w: %d cache bits: want 36 to 52", ErrOptions, b)
+	}
+	if err := d.opts.Known.check(); err != nil {
+		return fmt.Errorf("%w: %w", ErrOptions, err)
 	}
 	if d.forcedKernel() {
 		if _, err := x86.KernelNamed(d.opts.Kernel); err != nil {
@@ -236,13 +242,21 @@ func (d *detector) findKernel() error {
 			d.fact("release", d.Release, "banner in the kernel image")
 		}
 	}
+	if kept := d.opts.Known; d.Release == "" && kept != nil && kept.Release != "" {
+		d.Release = kept.Release
+		d.fact("release", d.Release, keptWhy)
+	}
 	k := d.kernel()
 	k.DevicePrivate = d.devicePrivate()
 	d.memoryFailure()
 	if d.ABI, err = x86.NewABI(k, d.shadowStack(k)); err != nil {
 		return err
 	}
-	d.decideKernelDump(d.image.config, d.cpus)
+	var dump *KernelDump
+	if d.opts.Known != nil {
+		dump = d.opts.Known.Dump
+	}
+	d.decideKernelDump(d.image.config, d.cpus, dump)
 	return nil
 }
 
@@ -258,6 +272,12 @@ func (d *detector) kernel() x86.Kernel {
 		return k
 	}
 	v, ok := parseVersion(d.Release)
+	if kept := d.opts.Known; !ok && kept != nil {
+		if k, err := x86.KernelNamed(kept.Kernel); err == nil {
+			d.fact("kernel", k.Release, keptWhy)
+			return k
+		}
+	}
 	if !ok {
 		all := x86.Kernels()
 		k := all[len(all)-1]
@@ -283,6 +303,10 @@ func (d *detector) devicePrivate() bool {
 	if d.opts.DevicePrivate != nil {
 		d.fact(what, onOff(*d.opts.DevicePrivate), "as asked")
 		return *d.opts.DevicePrivate
+	}
+	if kept := d.opts.Known; kept != nil {
+		d.fact(what, onOff(kept.DevicePrivate), keptWhy)
+		return kept.DevicePrivate
 	}
 	on, certain, why := devicePrivate(d.Release, d.VMCoreInfo, d.image)
 	if certain {

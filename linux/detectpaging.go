@@ -10,17 +10,26 @@ import (
 func (d *detector) machine() error {
 	d.paging = x86.DefaultPaging(d.levels())
 	d.encryption()
-	if d.opts.PhysBits != 0 {
+	kept := d.opts.Known
+	switch {
+	case d.opts.PhysBits != 0:
 		d.paging.PhysBits = d.opts.PhysBits
 		d.fact("physical address bits", fmt.Sprint(d.opts.PhysBits), "as asked")
-	} else {
+	case kept != nil && kept.Paging.PhysBits != d.paging.PhysBits:
+		d.paging.PhysBits = kept.Paging.PhysBits
+		d.fact("physical address bits", fmt.Sprint(d.paging.PhysBits), keptWhy)
+	default:
 		d.assume("physical address bits", fmt.Sprint(d.paging.PhysBits), "no capture says; no reserved-bit fault for a frame is reported")
 	}
 	d.nx()
-	if n := d.opts.L1TFCacheBits; n != 0 {
+	switch n := d.opts.L1TFCacheBits; {
+	case n != 0:
 		d.paging.L1TF, d.paging.CacheBits = true, n
 		d.fact("L1TF", fmt.Sprintf("affected, %d cache bits", n), "as asked")
-	} else {
+	case kept != nil && kept.Paging.L1TF:
+		d.paging.L1TF, d.paging.CacheBits = true, kept.Paging.CacheBits
+		d.fact("L1TF", fmt.Sprintf("affected, %d cache bits", d.paging.CacheBits), keptWhy)
+	default:
 		d.assume("L1TF", "not affected", "no capture says; affected processors limit swap offsets and may not keep A and D in migration entries")
 	}
 	var err error
@@ -38,6 +47,9 @@ func (d *detector) encryption() {
 	case d.opts.EncMask != nil:
 		d.paging.EncMask = *d.opts.EncMask
 		d.fact(what, fmt.Sprintf("%#x", d.paging.EncMask), "as asked")
+	case !ok && d.opts.Known != nil && d.opts.Known.Paging.EncMask != 0:
+		d.paging.EncMask = d.opts.Known.Paging.EncMask
+		d.fact(what, fmt.Sprintf("%#x", d.paging.EncMask), keptWhy)
 	case !ok:
 		d.assume(what, "0", "VMCOREINFO does not say")
 	case p.Validate() != nil:
@@ -96,6 +108,9 @@ func (d *detector) levels() int {
 			d.warn("%d levels were asked for, but %s means %d", asked, why, n)
 		}
 		n, why = asked, "as asked"
+	}
+	if kept := d.opts.Known; n == 0 && kept != nil {
+		n, why = kept.Paging.Levels, keptWhy
 	}
 	if n == 0 && d.found != nil && len(d.found.Roots) > 0 {
 		r := d.found.Roots[0]
@@ -163,6 +178,9 @@ func (d *detector) kaslrOffset() {
 	if off, ok := d.VMCoreInfo.KernelOffset(); ok {
 		d.KASLROffset, d.HasKASLROffset = off, true
 		d.fact("KASLR offset", fmt.Sprintf("%#x", off), "VMCOREINFO KERNELOFFSET")
+	} else if kept := d.opts.Known; kept != nil && kept.KASLROffset != nil {
+		d.KASLROffset, d.HasKASLROffset = *kept.KASLROffset, true
+		d.fact("KASLR offset", fmt.Sprintf("%#x", d.KASLROffset), keptWhy)
 	}
 }
 
@@ -206,6 +224,9 @@ func (d *detector) initMMPhys() (x86.Phys, string, bool) {
 			continue
 		}
 		return x86.Phys(va-startKernelMap) + d.PhysBase, fmt.Sprintf("VMCOREINFO SYMBOL(%s) and phys_base", name), true
+	}
+	if kept := d.opts.Known; kept != nil && kept.InitMM != nil {
+		return *kept.InitMM, keptWhy, true
 	}
 	return 0, "", false
 }

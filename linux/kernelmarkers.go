@@ -1,6 +1,10 @@
 package linux
 
-import "ptemu/arch/x86"
+import (
+	"fmt"
+
+	"ptemu/arch/x86"
+)
 
 // kernelSpace is where the kernel's own dump starts its second part, whatever the levels.
 const kernelSpace x86.Virt = 1 << 63
@@ -25,30 +29,32 @@ func KernelMarkers(s *System) []Marker {
 			m = append(m, Marker{addr, name, r, maxLines})
 		}
 	}
-	add(s.kernelDump.ldt, l.geo.ldt, "LDT remap", RegionLDT, 0)
+	add(s.kernelDump.LDT, l.geo.ldt, "LDT remap", RegionLDT, 0)
 	add(true, l.DirectMap.Addr, "Low Kernel Mapping", RegionDirectMap, 0)
 	add(true, l.VMalloc.Addr, "vmalloc() Area", RegionVMalloc, 0)
 	add(true, l.VMemmap.Addr, "Vmemmap", RegionVMemmap, 0)
 	add(l.KASAN, l.geo.kasan, "KASAN shadow", RegionKASAN, 0)
 	add(l.KASAN, kasanEnd, "KASAN shadow end", RegionHole, 0)
 	add(true, cpuEntryArea, "CPU entry Area", RegionCPUEntry, 0)
-	add(s.kernelDump.espfix, espfixBase, "ESPfix Area", RegionESPFix, 16)
-	add(s.kernelDump.efi, efiBase, "EFI Runtime Services", RegionEFI, 0)
+	add(s.kernelDump.ESPFix, espfixBase, "ESPfix Area", RegionESPFix, 16)
+	add(s.kernelDump.EFI, efiBase, "EFI Runtime Services", RegionEFI, 0)
 	add(true, startKernelMap, "High Kernel Mapping", RegionText, 0)
 	add(true, startKernelMap+x86.Virt(l.ImageSize), "Modules", RegionModules, 0)
 	add(true, modulesEnd, "End Modules", RegionHole, 0)
-	add(true, s.kernelDump.fixmap, "Fixmap Area", RegionFixmap, 0)
+	add(true, s.kernelDump.Fixmap, "Fixmap Area", RegionFixmap, 0)
 	return m
 }
 
-// kernelDump holds what the markers of the kernel's dump depend on.
-type kernelDump struct {
-	ldt, espfix, efi bool
-	fixmap           x86.Virt // FIXADDR_START
+// KernelDump is what the markers of the kernel's dump depend on: which of them there are, and where the fixmap begins.
+type KernelDump struct {
+	LDT    bool     `json:"ldt"`
+	ESPFix bool     `json:"espfix"`
+	EFI    bool     `json:"efi"`
+	Fixmap x86.Virt `json:"fixmap"` // FIXADDR_START
 }
 
 // decideKernelDump fills in what KernelMarkers needs. Its assumptions matter to the kernel's style of dump only.
-func (s *System) decideKernelDump(config buildConfig, cpus []CPU) {
+func (s *System) decideKernelDump(config buildConfig, cpus []CPU, kept *KernelDump) {
 	l, k := s.Layout, &s.kernelDump
 	const (
 		ldt    = "marker LDT remap"
@@ -56,9 +62,14 @@ func (s *System) decideKernelDump(config buildConfig, cpus []CPU) {
 		efi    = "marker EFI Runtime Services"
 		fixmap = "marker Fixmap Area"
 	)
-	k.fixmap = l.FixmapStart.Addr
+	if kept != nil {
+		*k = *kept
+		s.fact("markers of the kernel's dump", fmt.Sprintf("LDT %s, ESPfix %s, EFI %s, fixmap %v", onOff(k.LDT), onOff(k.ESPFix), onOff(k.EFI), k.Fixmap), keptWhy)
+		return
+	}
+	k.Fixmap = l.FixmapStart.Addr
 	if config != nil {
-		k.ldt, k.espfix, k.efi = config.on("MODIFY_LDT_SYSCALL"), config.on("X86_ESPFIX64"), config.on("EFI")
+		k.LDT, k.ESPFix, k.EFI = config.on("MODIFY_LDT_SYSCALL"), config.on("X86_ESPFIX64"), config.on("EFI")
 		slots := 0
 		if config.on("PARAVIRT_XXL") {
 			slots++
@@ -66,7 +77,7 @@ func (s *System) decideKernelDump(config buildConfig, cpus []CPU) {
 		if config.on("ACPI_APEI_GHES") {
 			slots += 2
 		}
-		k.fixmap -= x86.Virt(slots) << x86.PageShift
+		k.Fixmap -= x86.Virt(slots) << x86.PageShift
 		return
 	}
 	fred := false
@@ -75,20 +86,20 @@ func (s *System) decideKernelDump(config buildConfig, cpus []CPU) {
 	}
 	switch {
 	case l.ESPFix:
-		k.ldt, k.espfix = true, true
+		k.LDT, k.ESPFix = true, true
 	case fred:
-		k.ldt, k.espfix = true, true
+		k.LDT, k.ESPFix = true, true
 		s.assume(espfix, "shown", "it is empty because the processor has FRED; kernels have it unless built without it")
 		s.assume(ldt, "shown", "kernels have it unless built without it")
 	default:
 		s.assume(ldt, "not shown", "there is no espfix area, as in kernels built without CONFIG_MODIFY_LDT_SYSCALL")
 	}
-	k.efi = true
+	k.EFI = true
 	s.assume(efi, "shown", "kernels have CONFIG_EFI unless built without it")
 	why := l.FixmapStart.Why
 	if distribution(s.Release) {
-		k.fixmap -= extraFixmapSlots << x86.PageShift
+		k.Fixmap -= extraFixmapSlots << x86.PageShift
 		why += "; with the pages for Xen and APEI that distributions configure"
 	}
-	s.assume(fixmap, k.fixmap.String(), why)
+	s.assume(fixmap, k.Fixmap.String(), why)
 }

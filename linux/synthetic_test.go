@@ -230,7 +230,7 @@ func TestImage(t *testing.T) {
 		if !s.ABI.Kernel().DevicePrivate || assumed(s, "CONFIG_DEVICE_PRIVATE") || s.Release != "6.12.5-x" {
 			t.Errorf("at %v: kernel %+v, release %q", at, s.ABI.Kernel(), s.Release)
 		}
-		if !s.kernelDump.ldt || s.kernelDump.efi || assumed(s, "marker EFI Runtime Services") {
+		if !s.kernelDump.LDT || s.kernelDump.EFI || assumed(s, "marker EFI Runtime Services") {
 			t.Errorf("at %v: %+v", at, s.kernelDump)
 		}
 	}
