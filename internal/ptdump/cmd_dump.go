@@ -43,6 +43,7 @@ func newDumpCommand(o *options) *cobra.Command {
 	choice(cmd, &o.style, "style", "", styleNames, "`STYLE` of the lines: merged by meaning, or as in the kernel's debugfs files")
 	o.addOutput(cmd, formatNames)
 	o.addMachine(cmd)
+	o.addPID(cmd)
 	return cmd
 }
 

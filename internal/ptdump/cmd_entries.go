@@ -51,6 +51,7 @@ func newEntriesCommand(o *options) *cobra.Command {
 	o.addWalk(cmd)
 	o.addOutput(cmd, formatNames)
 	o.addMachine(cmd)
+	o.addPID(cmd)
 	return cmd
 }
 

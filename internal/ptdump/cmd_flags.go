@@ -26,6 +26,7 @@ type options struct {
 	maxRatio int64
 	// The machine and its kernel.
 	cr3, root     string
+	pid           int
 	cpu, levels   int
 	kernel        string
 	devicePrivate string
@@ -40,9 +41,16 @@ type options struct {
 	// The output.
 	format, color, out string
 	// Of one command only.
+	jobs  int
 	style string // dump
 	pkru  string // translate
 	ac    bool
+	ps    psOptions
+	maps  mapsOptions
+	who   whoOptions
+	audit auditFlags
+
+	find processFinder // nil: that of package proc
 }
 
 // Values of flags, in the order in which completion offers them.
@@ -188,6 +196,16 @@ func (o *options) addMachine(cmd *cobra.Command) {
 	cmd.SetUsageTemplate(strings.ReplaceAll(cmd.UsageTemplate(), "FlagUsages", "FlagUsagesWrapped 110"))
 }
 
+// addPID adds the flag that chooses a process.
+func (o *options) addPID(cmd *cobra.Command) {
+	cmd.Flags().IntVar(&o.pid, "pid", 0, "the tables of the process with this `PID` (see ptdump ps)")
+}
+
+// addJobs adds the flag of commands that walk several trees at a time.
+func (o *options) addJobs(cmd *cobra.Command) {
+	cmd.Flags().IntVar(&o.jobs, "jobs", 0, "walk `N` address spaces at a time (default: as many as there are CPUs); the output is the same")
+}
+
 // addWalk adds the flags that limit a walk.
 func (o *options) addWalk(cmd *cobra.Command) {
 	f := cmd.Flags()
@@ -205,8 +223,10 @@ func (o *options) addWalk(cmd *cobra.Command) {
 type machine struct {
 	open          capture.Options
 	cr3           *uint64
-	cpu           int // -1: any
-	levels        int // 0: any
+	pid           *int
+	find          processFinder // nil: that of package proc
+	cpu           int           // -1: any
+	levels        int           // 0: any
 	root          string
 	kernel        *x86.Kernel // nil: auto
 	devicePrivate *bool       // nil: auto
@@ -216,13 +236,16 @@ type machine struct {
 }
 
 func (o *options) machine(flags *pflag.FlagSet) (*machine, error) {
-	m := &machine{cpu: -1, levels: o.levels, root: o.root, physBits: o.physBits, l1tf: o.l1tf}
+	m := &machine{cpu: -1, levels: o.levels, root: o.root, physBits: o.physBits, l1tf: o.l1tf, find: o.find}
 	m.open.MaxUnpackRatio = o.maxRatio
 	if o.input != "auto" {
 		m.open.Format = capture.Format(o.input)
 	}
 	if flags.Changed("cpu") {
 		m.cpu = o.cpu
+	}
+	if flags.Changed("pid") {
+		m.pid = &o.pid
 	}
 	base, err := optionalHex("--raw-base", o.rawBase)
 	switch {
@@ -240,6 +263,10 @@ func (o *options) machine(flags *pflag.FlagSet) (*machine, error) {
 		return nil, err
 	}
 	switch {
+	case o.jobs < 0:
+		return nil, usagef("--jobs %d: want 1 or more, or 0 for one for each CPU", o.jobs)
+	case m.pid != nil && (m.cr3 != nil || o.root == "swapper"):
+		return nil, usagef("--pid names a process, --cr3 and --root swapper another tree: give one of them")
 	case flags.Changed("cpu") && o.cpu < 0:
 		return nil, usagef("--cpu %d: CPUs are counted from 0", o.cpu)
 	case flags.Changed("levels") && o.levels != 4 && o.levels != 5:

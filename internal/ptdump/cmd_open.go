@@ -14,6 +14,7 @@ import (
 	"ptemu/arch/x86/mmu"
 	"ptemu/capture"
 	"ptemu/linux"
+	"ptemu/linux/proc"
 	"ptemu/physmem"
 	"ptemu/swapentry"
 )
@@ -25,6 +26,9 @@ type opened struct {
 	CPU int
 	// RootWhy says how the root was chosen.
 	RootWhy string
+
+	find processFinder // nil: that of package proc
+	kept *keptFacts    // what extract left in the capture, nil if it is not from there
 }
 
 // openSession opens a capture and finds the kernel and the root table in it, as far as m does not say. If the only
@@ -36,6 +40,9 @@ func openSession(ctx context.Context, path string, m *machine) (*opened, error) 
 	}
 	c.Mem = &cancelReader{c.Mem, ctx}
 	o, err := newOpened(c, m)
+	if o != nil && m.pid != nil {
+		err = o.chooseProcess(ctx, m)
+	}
 	if interrupted := ctx.Err(); interrupted != nil {
 		o, err = nil, interrupted // whatever was found is not all
 	}
@@ -49,14 +56,25 @@ func newOpened(c *capture.Capture, m *machine) (*opened, error) {
 	if m.cpu >= 0 && m.cpu >= len(c.CPUs) {
 		return nil, usagef("--cpu %d: the capture describes %s, counted from 0", m.cpu, plural(len(c.CPUs), "CPU"))
 	}
-	sys, err := linux.Detect(c.Mem, c.VMCoreInfo, linuxCPUs(c), linuxOptions(m))
+	k, err := keptIn(c)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", c.Path, err)
+	}
+	opts := linuxOptions(m)
+	if k != nil {
+		opts.Known = k.Kernel
+	}
+	sys, err := linux.Detect(c.Mem, c.VMCoreInfo, linuxCPUs(c), opts)
 	switch {
 	case errors.Is(err, linux.ErrOptions):
 		return nil, &usageError{err: err}
 	case err != nil:
 		return nil, fmt.Errorf("%s: %w", c.Path, err)
 	}
-	o := &opened{CPU: usableCPU(sys, m.cpu)}
+	if k != nil {
+		sys.Facts = append(sys.Facts, linux.Finding{What: "extract", Value: "the page tables of another capture: " + k.From, Why: "note " + keptName})
+	}
+	o := &opened{CPU: usableCPU(sys, m.cpu), find: m.find, kept: k}
 	o.Session = &Session{Mem: c.Mem, ABI: sys.ABI, Layout: swapentry.NewLayout(sys.ABI), Capture: c, System: sys}
 	root, why, err := chooseRoot(sys, m, o.CPU)
 	if err != nil {
@@ -64,6 +82,34 @@ func newOpened(c *capture.Capture, m *machine) (*opened, error) {
 	}
 	o.Root, o.RootWhy = sys.ABI.TableFrame(uint64(root)).Phys(), why
 	return o, nil
+}
+
+// chooseProcess makes the tables of one process the session's.
+func (o *opened) chooseProcess(ctx context.Context, m *machine) error {
+	spaces, err := o.processes(ctx, proc.Options{})
+	if err != nil {
+		return fmt.Errorf("%s: --pid %d: %w", o.Capture.Path, *m.pid, err)
+	}
+	p, s, err := spaces.find(*m.pid)
+	switch {
+	case err != nil:
+		return fmt.Errorf("%s: %w", o.Capture.Path, err)
+	case s == nil:
+		return fmt.Errorf("%s: %w", o.Capture.Path, noSpace(p))
+	}
+	why := fmt.Sprintf("that of process %d (%s), as asked (--pid)", p.PID, quoteName(p.Comm))
+	roots := s.MM.Roots
+	o.Root, o.RootWhy = roots.Kernel, why
+	switch m.root {
+	case "pti-kernel", "pti-user":
+		if !roots.PTI {
+			return fmt.Errorf("%s: --root %s: process %d has one root only", o.Capture.Path, m.root, p.PID)
+		}
+		if m.root == "pti-user" {
+			o.Root, o.RootWhy = roots.User, "user root of the pair, "+why
+		}
+	}
+	return nil
 }
 
 // cancelReader is memory that cannot be read any more once the command is interrupted: every walk ends soon then.

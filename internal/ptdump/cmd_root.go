@@ -47,14 +47,19 @@ func usagef(format string, args ...any) error { return &usageError{err: fmt.Erro
 // Main runs the command line args, without the program's name, and returns the exit code. It ends early when ctx is
 // cancelled.
 func Main(ctx context.Context, args []string, stdout, stderr io.Writer) int {
-	help := &outputRecorder{w: stdout}
-	root := newRootCommand(stdout, stderr, help)
+	return (&options{stdout: stdout, stderr: stderr}).main(ctx, args)
+}
+
+// main is Main with options of which some are chosen already, as tests do.
+func (o *options) main(ctx context.Context, args []string) int {
+	help := &outputRecorder{w: o.stdout}
+	root := newRootCommand(o, help)
 	root.SetArgs(joinDevicePrivate(args))
 	cmd, err := root.ExecuteContextC(ctx)
 	if err == nil {
 		err = asOutputError(help.err)
 	}
-	return report(err, cmd, stderr)
+	return report(err, cmd, o.stderr)
 }
 
 // outputRecorder is where cobra writes help, versions and completions. It keeps the first error to itself, for cobra
@@ -112,9 +117,8 @@ const rootExample = `  ptdump vmcore                             the address spa
   ptdump entries --where 'w && x' --format jsonl vmcore
   ptdump translate vmcore ffffffff81000000  one address, level by level`
 
-// newRootCommand returns the command tree. What the commands find goes to stdout, what cobra has to say to help.
-func newRootCommand(stdout, stderr, help io.Writer) *cobra.Command {
-	o := &options{stdout: stdout, stderr: stderr}
+// newRootCommand returns the command tree. What the commands find goes to o.stdout, what cobra has to say to help.
+func newRootCommand(o *options, help io.Writer) *cobra.Command {
 	root := newDumpCommand(o)
 	root.Use = "ptdump [flags] CAPTURE"
 	root.Short = "Explain the page tables in a memory capture of Linux"
@@ -124,12 +128,14 @@ func newRootCommand(stdout, stderr, help io.Writer) *cobra.Command {
 	root.SuggestionsMinimumDistance = 2
 	root.SilenceErrors, root.SilenceUsage = true, true
 	root.SetOut(help)
-	root.SetErr(stderr)
+	root.SetErr(o.stderr)
 	root.SetVersionTemplate("ptdump {{.Version}}\n")
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error { return &usageError{err: err} })
 	root.AddGroup(&cobra.Group{ID: "main", Title: "Commands:"})
 	for _, sub := range []*cobra.Command{
 		newDumpCommand(o), newEntriesCommand(o), newTranslateCommand(o), newInfoCommand(o),
+		newPsCommand(o), newMapsCommand(o), newMapCommand(o), newWhoCommand(o),
+		newAuditCommand(o), newDiffCommand(o), newExtractCommand(o),
 	} {
 		sub.GroupID = "main"
 		root.AddCommand(sub)

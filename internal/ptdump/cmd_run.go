@@ -1,6 +1,7 @@
 package ptdump
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -11,6 +12,9 @@ import (
 
 	"ptemu/physmem"
 )
+
+// opener opens a capture; see [openSession].
+type opener func(context.Context, string, *machine) (*opened, error)
 
 // work is what a command that walks tables needs.
 type work struct {
@@ -24,6 +28,12 @@ type work struct {
 // run opens what a walking command needs, in the order in which a user wants to hear of mistakes: flags, capture,
 // output. Then it does the work and reports what was found.
 func (o *options) run(cmd *cobra.Command, path string, do func(*work) error) error {
+	return o.runOn(cmd, path, openSession, do)
+}
+
+// runOn is run with another way to open the capture. If that returns both a capture and an error, the capture is only
+// good for remarks.
+func (o *options) runOn(cmd *cobra.Command, path string, open opener, do func(*work) error) error {
 	m, err := o.machine(cmd.Flags())
 	if err != nil {
 		return err
@@ -36,7 +46,7 @@ func (o *options) run(cmd *cobra.Command, path string, do func(*work) error) err
 	if err != nil {
 		return err
 	}
-	in, err := openSession(cmd.Context(), path, m)
+	in, err := open(cmd.Context(), path, m)
 	if in != nil {
 		defer in.Close()
 		o.remark(in)
@@ -79,18 +89,23 @@ func (o *options) remark(in *opened) {
 
 // warn tells what the reader of any output must know; ptdump info tells more.
 func (o *options) warn(in *opened) {
-	const most = 10
-	for i, w := range in.System.Warnings {
-		if i == most {
-			fmt.Fprintf(o.stderr, "ptdump: %d more warnings: see ptdump info\n", len(in.System.Warnings)-most)
-			break
-		}
-		fmt.Fprintf(o.stderr, "ptdump: warning: %s\n", w)
-	}
+	warnAll(o.stderr, in.System.Warnings)
 	for _, a := range in.System.Assumptions {
 		if a.What == "kernel" {
 			fmt.Fprintf(o.stderr, "ptdump: note: entries are read as Linux %s writes them: %s (--kernel to change)\n", a.Value, a.Why)
 		}
+	}
+}
+
+// warnAll prints the first few of many warnings.
+func warnAll(stderr io.Writer, warnings []string) {
+	const most = 10
+	for i, w := range warnings {
+		if i == most {
+			fmt.Fprintf(stderr, "ptdump: %d more warnings: see ptdump info\n", len(warnings)-most)
+			break
+		}
+		fmt.Fprintf(stderr, "ptdump: warning: %s\n", w)
 	}
 }
 
@@ -102,6 +117,7 @@ type tally struct {
 	invalid   uint64         // entries that no kernel writes
 	remarks   int            // lines of the kernel style that the kernel would not print
 	unmapped  int            // addresses that translate was asked for
+	changed   bool           // something differs between two captures
 	swap      swapUses
 }
 
@@ -132,7 +148,7 @@ func (t *tally) report(stderr io.Writer) error {
 	if t.unmapped > 0 {
 		fmt.Fprintf(stderr, "ptdump: %s not mapped\n", countOf(t.unmapped, "address", "addresses"))
 	}
-	if t.emptyRoot || t.reserved > 0 || t.invalid > 0 || t.remarks > 0 || t.unmapped > 0 || len(t.problems) > 0 {
+	if t.emptyRoot || t.changed || t.reserved > 0 || t.invalid > 0 || t.remarks > 0 || t.unmapped > 0 || len(t.problems) > 0 {
 		return errFinding
 	}
 	return nil

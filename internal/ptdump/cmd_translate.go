@@ -45,6 +45,7 @@ func newTranslateCommand(o *options) *cobra.Command {
 	cmd.Flags().BoolVar(&o.ac, "ac", false, "RFLAGS.AC is set, as while the kernel copies from or to user memory")
 	o.addOutput(cmd, formatNames)
 	o.addMachine(cmd)
+	o.addPID(cmd)
 	return cmd
 }
 

@@ -36,20 +36,20 @@ func (u *undone) ReadFrame(f x86.PFN, dst *physmem.Frame) error {
 
 // change is something that the process did to its own memory after the kernel had printed: pages were touched for
 // the first time, or copied on write. like names a page whose entry is still as those were, 0 stands for none.
-type change struct{ first, last, like x86.Virt }
+type edit struct{ first, last, like x86.Virt }
 
 // The kernel printed current_kernel, then current_user, while the process that read the files ran; then the machine
 // was dumped. The process used its data and heap for that.
 var (
-	sinceUser   = []change{{0xaed9000, 0xaedf000, 0}}
-	sinceKernel = []change{
+	sinceUser   = []edit{{0xaed9000, 0xaedf000, 0}}
+	sinceKernel = []edit{
 		{0x4aa000, 0x4aa000, 0x4ab000}, {0x4b0000, 0x4b0000, 0x4b1000},
 		{0xaec9000, 0xaecf000, 0}, {0xaed9000, 0xaedf000, 0}, {0xaee8000, 0xaee8000, 0},
 	}
 )
 
 // undo returns a session in which the changes have not happened.
-func undo(t *testing.T, s *Session, changes []change) (_ *Session, entries int) {
+func undo(t *testing.T, s *Session, changes []edit) (_ *Session, entries int) {
 	t.Helper()
 	leaf := func(va x86.Virt) *Leaf {
 		var l leaves

@@ -1,0 +1,279 @@
+package ptdump
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"ptemu/linux/proc"
+)
+
+const auditLong = `Look through all page tables in a capture for what cannot be in those of a sound Linux machine: memory that is writable
+and executable, private pages that two processes share, page tables that are mapped as memory, write protection of
+userfaultfd that does not protect, entries that no kernel writes, and some forty more. Each rule has a name;
+--list prints them, --explain NAME says why it matters, how it is decided, and what may look like it.
+
+The kernel half is read once, the user half of each process too. Rules about areas (VMAs) need the processes, which are
+found in captures of whole machines; without them the trees that processors run on are audited, and the rules that
+could not be decided are named on stderr.
+
+A finding is an error, a warning or a note. It may be explained: ptdump knows why it is as it should be, as memory
+that a program asked to be writable and executable. Explained findings are notes, and do not count for the exit code.
+
+Formats:
+  text   the worst first, two lines or more a finding
+  jsonl  one object a line; kind is "finding", "not-run" (a rule, and why), "dropped" (a rule has more findings than are
+         listed) or "note"
+  json   the same objects as one array
+  csv    a header and one record an object
+  --sarif  SARIF 2.1.0, for tools that collect findings; explained ones are suppressed results
+
+Fields of a finding:
+  rule, severity ("error", "warning", "note"), text; explained, if it is
+  space      "process", with pids and comm; "kernel"; or whose tree it is
+  region     of the kernel half, or what the area of a process maps
+  va, size   the addresses; count: how many entries in them break the rule
+  level, raw, entry_pa   of the first entry; pfn: its frame
+  others     more places that the finding is about, of the first entry: space, va, level, raw, entry_pa
+  others_more  how many were left out`
+
+const auditExample = `  ptdump audit vmcore
+  ptdump audit --min-severity warning --sarif -o audit.sarif vmcore
+  ptdump audit --only uffd-wp-writable,soft-dirty-clean-writable vmcore
+  ptdump audit --format jsonl vmcore | jq -c 'select(.explained | not) | [.rule, .va, .comm]'
+  ptdump audit --explain shared-private-page`
+
+// auditFlags are the flags of ptdump audit.
+type auditFlags struct {
+	only, skip   []string
+	min, explain string
+	list, sarif  bool
+}
+
+func newAuditCommand(o *options) *cobra.Command {
+	cmd := &cobra.Command{
+		Use:     "audit [flags] CAPTURE",
+		Short:   "Look for what cannot be in the page tables of a sound machine",
+		Long:    auditLong + "\n\n" + exitCodesHelp,
+		Example: auditExample,
+		Args: func(cmd *cobra.Command, args []string) error {
+			if o.audit.list || o.audit.explain != "" {
+				return nil
+			}
+			return captureArgs(0, "")(cmd, args)
+		},
+		RunE: func(cmd *cobra.Command, args []string) error { return o.runAudit(cmd, args) },
+	}
+	f := cmd.Flags()
+	f.SortFlags = false
+	f.StringSliceVar(&o.audit.only, "only", nil, "look only for the rules with these `NAMES`, with commas")
+	f.StringSliceVar(&o.audit.skip, "skip", nil, "do not look for the rules with these `NAMES`")
+	choice(cmd, &o.audit.min, "min-severity", "", severityNames, "leave out findings that are less than this `SEVERITY`")
+	f.BoolVar(&o.audit.sarif, "sarif", false, "write SARIF 2.1.0")
+	f.BoolVar(&o.audit.list, "list", false, "list the rules, and end")
+	f.StringVar(&o.audit.explain, "explain", "", "print the documentation of the rule with this `NAME`, and end")
+	for _, flag := range []string{"only", "skip", "explain"} {
+		complete(cmd, flag, ruleNames())
+	}
+	o.addJobs(cmd)
+	o.addOutput(cmd, formatNames)
+	o.addMachine(cmd)
+	o.addPID(cmd)
+	return cmd
+}
+
+func (o *options) runAudit(cmd *cobra.Command, args []string) error {
+	opt, err := o.auditOptions()
+	switch {
+	case err != nil:
+		return err
+	case o.audit.list || o.audit.explain != "":
+		return o.auditHelp()
+	case o.audit.sarif && cmd.Flags().Changed("format"):
+		return usagef("--sarif is a format of its own: it does not go with --format")
+	case cmd.Flags().Changed("root"):
+		return usagef("an audit looks at all root tables: it does not take --root")
+	}
+	failed := false
+	err = o.runOn(cmd, args[0], openForAudit, func(w *work) error {
+		w.tally.emptyRoot = false
+		in, err := o.auditTargets(cmd, w)
+		if err != nil {
+			return err
+		}
+		rep, err := o.auditWith(cmd.Context(), in, opt)
+		if err != nil {
+			return err
+		}
+		failed = rep.failed()
+		b, err := o.auditOutput(rep, w, args[0])
+		if err != nil {
+			return err
+		}
+		if _, err := w.out.Write(b); err != nil {
+			return err
+		}
+		o.auditSummary(rep)
+		return nil
+	})
+	if err == nil && failed {
+		err = errFinding
+	}
+	return err
+}
+
+// openForAudit is [openForProcesses]; --pid is not looked at before the processes are known.
+func openForAudit(ctx context.Context, path string, m *machine) (*opened, error) {
+	all := *m
+	all.pid = nil
+	return openForProcesses(ctx, path, &all)
+}
+
+// auditOptions reads --only, --skip and --min-severity.
+func (o *options) auditOptions() (auditOptions, error) {
+	opt := auditOptions{Min: severity(slices.Index(severityNames, o.audit.min))}
+	for i := range opt.Rules {
+		opt.Rules[i] = len(o.audit.only) == 0
+	}
+	for _, list := range []struct {
+		flag  string
+		names []string
+		on    bool
+	}{{"--only", o.audit.only, true}, {"--skip", o.audit.skip, false}} {
+		for _, name := range list.names {
+			id, ok := ruleNamed(name)
+			if !ok {
+				return opt, unknownRule(list.flag, name)
+			}
+			opt.Rules[id] = list.on
+		}
+	}
+	return opt, nil
+}
+
+func unknownRule(flag, name string) error {
+	near := slices.MaxFunc(ruleNames(), func(a, b string) int {
+		return cmp.Or(cmp.Compare(common(a, name), common(b, name)), cmp.Compare(len(b), len(a)))
+	})
+	return usagef("%s %q: there is no such rule, did you mean %s? (--list prints all)", flag, name, near)
+}
+
+// common is how many letters of what was asked for a name has in the same order.
+func common(name, asked string) int {
+	best := make([]int, len(asked)+1)
+	for i := range len(name) {
+		before := 0
+		for j := range len(asked) {
+			here := best[j+1]
+			if name[i] == asked[j] {
+				best[j+1] = before + 1
+			}
+			before = here
+			best[j+1] = max(best[j+1], best[j], here)
+		}
+	}
+	return best[len(asked)]
+}
+
+// auditHelp prints --list or --explain.
+func (o *options) auditHelp() error {
+	text := listRules()
+	if name := o.audit.explain; name != "" {
+		id, ok := ruleNamed(name)
+		if !ok {
+			return unknownRule("--explain", name)
+		}
+		text = auditRules[id].explain()
+	}
+	out, err := openOut(o.out, o.stdout, "")
+	if err != nil {
+		return err
+	}
+	defer out.drop()
+	if _, err := out.Write(text); err != nil {
+		return err
+	}
+	return out.keep()
+}
+
+// auditTargets finds what to audit: all processes, or what there is if they cannot be found.
+func (o *options) auditTargets(cmd *cobra.Command, w *work) (*auditInput, error) {
+	var pid *int
+	if cmd.Flags().Changed("pid") {
+		pid = &o.pid
+	}
+	if w.System.Chosen != nil {
+		return w.auditInput(nil, "--cr3 names one tree", nil)
+	}
+	bar := startProgress(o.stderr, "looking for processes", 0)
+	spaces, err := w.processes(cmd.Context(), proc.Options{Progress: bar.set})
+	bar.stop()
+	switch {
+	case cmd.Context().Err() != nil:
+		return nil, cmd.Context().Err()
+	case err != nil && pid != nil:
+		return nil, fmt.Errorf("%s: --pid %d: %w", w.Capture.Path, *pid, err)
+	case err != nil:
+		return w.auditInput(nil, strings.ReplaceAll(err.Error(), "\n", "; "), nil)
+	}
+	warnAll(o.stderr, spaces.Procs.Warnings)
+	in, err := w.auditInput(spaces, "", pid)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", w.Capture.Path, err)
+	}
+	return in, nil
+}
+
+func (o *options) auditOutput(rep *auditReport, w *work, path string) ([]byte, error) {
+	if !o.audit.sarif {
+		return rep.in(o.format, w.colors)
+	}
+	exit := exitOK
+	if rep.failed() {
+		exit = exitFinding
+	}
+	return rep.sarif(path, exit)
+}
+
+// failed reports that something was found that is not explained.
+func (r *auditReport) failed() bool {
+	return len(r.Dropped) > 0 || slices.ContainsFunc(r.Findings, func(f *auditFinding) bool { return f.Explained == "" })
+}
+
+// auditSummary says on stderr what the findings come to, and which rules were not run.
+func (o *options) auditSummary(r *auditReport) {
+	var n [3]int
+	explained := 0
+	for _, f := range r.Findings {
+		if f.Explained != "" {
+			explained++
+			continue
+		}
+		n[f.Severity]++
+	}
+	fmt.Fprintf(o.stderr, "ptdump: %s: %s, %s, %s, and %d explained\n", countOf(r.Spaces, "address space", "address spaces"),
+		plural(n[sevError], "error"), plural(n[sevWarning], "warning"), plural(n[sevNote], "note"), explained)
+	for id := range ruleCount {
+		if n := r.Dropped[id]; n > 0 {
+			fmt.Fprintf(o.stderr, "ptdump: %s: %d more entries that are not listed\n", id, n)
+		}
+	}
+	var why []string
+	rules := map[string][]string{}
+	for _, x := range r.NotRun {
+		if rules[x.Why] == nil {
+			why = append(why, x.Why)
+		}
+		rules[x.Why] = append(rules[x.Why], x.Rule.String())
+	}
+	for _, w := range why {
+		fmt.Fprintf(o.stderr, "ptdump: not run: %s: %s\n", strings.Join(rules[w], ", "), w)
+	}
+	for _, t := range r.Notes {
+		fmt.Fprintf(o.stderr, "ptdump: note: %s\n", t)
+	}
+}

@@ -1,0 +1,287 @@
+package ptdump
+
+import (
+	"fmt"
+	"math/bits"
+	"slices"
+	"strings"
+
+	"ptemu/arch/x86"
+	"ptemu/pgtable"
+	"ptemu/swapentry"
+)
+
+// Kinds that only pictures have: entries that lead to a table, and those that could not be followed.
+const (
+	kindLeadsOn Kind = "table"
+	kindNoWay   Kind = "problem"
+)
+
+// pictureClass is everything about an entry but its number; this is its JSON form in the page. The 64 bits of an entry
+// with number v are Base, and v (inverted, with Invert) in the bits of Mask.
+type pictureClass struct {
+	Level  x86.Level `json:"l"`
+	Kind   Kind      `json:"k"`
+	Rights int       `json:"r"` // the entry's own, whatever the levels above permit
+	State  int       `json:"s"`
+	Pkey   int       `json:"p"` // -1: has none
+	Form   int       `json:"f"` // names of the bits
+	Base   hex64     `json:"b"`
+	Mask   hex64     `json:"m"`
+	Invert bool      `json:"i,omitempty"`
+	// Text is what the entry says, with {pa} or {v} for the number.
+	Text string `json:"t"`
+	// Wrong is why no kernel writes such an entry, or why it could not be followed.
+	Wrong string `json:"e,omitempty"`
+	// Reserved says that the processor refuses the entry.
+	Reserved bool `json:"n,omitempty"`
+	// Whole says that every entry of the class is stored with all its bits, for Base does not hold for all.
+	Whole bool `json:"y,omitempty"`
+}
+
+// Bits of Rights and State.
+const (
+	pictureR = 1 << iota
+	pictureW
+	pictureX
+	pictureU
+)
+
+const (
+	pictureAccessed = 1 << iota
+	pictureDirty
+	pictureSoftDirty
+	pictureUffdWP
+)
+
+// hex64 is a number that JSON shows as a string of hex digits, as JavaScript's numbers have 53 bits.
+type hex64 uint64
+
+// MarshalText implements [encoding.TextMarshaler].
+func (h hex64) MarshalText() ([]byte, error) { return fmt.Appendf(nil, "%x", uint64(h)), nil }
+
+// exactClasses is how many classes are made at most for which all flags are the same. Memory full of nonsense has more:
+// then entries are stored whole.
+const exactClasses = 2048
+
+// pictureClasses finds the class of an entry.
+type pictureClasses struct {
+	decoder decoder
+	list    []pictureClass
+	forms   []pictureForm
+	byEntry map[entryKey]classRef
+	byClass map[pictureClass]int
+	byForm  map[pictureForm]int
+	masks   [x86.LevelPGD + 1][]uint64 // of the numbers, as far as they have been met
+	state   [4]func(*Leaf) bool
+}
+
+// entryKey is what decides the class of an entry, found without decoding it. Of bits that are a number it is blind.
+type entryKey struct {
+	level x86.Level
+	role  slotRole
+	upper bool
+	mask  uint64 // of the number
+	bits  uint64 // the others
+	why   string
+}
+
+type classRef struct {
+	index int
+	mask  uint64
+	inv   uint64
+}
+
+func newPictureClasses(s *Session) *pictureClasses {
+	c := &pictureClasses{
+		decoder: s.decoder(), byEntry: map[entryKey]classRef{}, byClass: map[pictureClass]int{}, byForm: map[pictureForm]int{},
+	}
+	for i, name := range [...]string{"accessed", "dirty", "soft-dirty", "uffd-wp"} {
+		c.state[i] = compileTest(s.ABI, name)
+	}
+	return c
+}
+
+// of returns the class of slot i of t, and its number.
+func (c *pictureClasses) of(t *pgtable.Table, i int, role slotRole, why string) (int, uint64, error) {
+	raw := t.Entries[i]
+	key := entryKey{level: t.Level, role: role, upper: t.VA>>63 != 0 || t.Addr(i)>>63 != 0, why: why}
+	if role == slotLeaf && raw&x86.PagePresent == 0 && !key.upper {
+		if err := c.decoder.layout.Check(t.Level, raw); err != nil {
+			key.why = err.Error() // it may depend on the number
+		}
+	}
+	ref, known := c.known(key, raw)
+	if !known {
+		ref = c.add(t, i, role, why)
+		c.remember(key, raw, ref)
+	}
+	v := (raw ^ ref.inv) & ref.mask >> shiftOf(ref.mask)
+	if cl := &c.list[ref.index]; !cl.Whole && cl.rawOf(v) != raw {
+		return 0, 0, fmt.Errorf("entry %016x does not fit its class %+v", raw, *cl)
+	}
+	return ref.index, v, nil
+}
+
+// known looks for the class of entries that differ from this one in the number only.
+func (c *pictureClasses) known(key entryKey, raw uint64) (classRef, bool) {
+	for _, mask := range c.masks[key.level] {
+		key.mask, key.bits = mask, raw&^mask
+		if ref, ok := c.byEntry[key]; ok {
+			return ref, true
+		}
+	}
+	return classRef{}, false
+}
+
+func (c *pictureClasses) remember(key entryKey, raw uint64, ref classRef) {
+	if len(c.byEntry) >= 4*exactClasses {
+		return
+	}
+	if masks := &c.masks[key.level]; !slices.Contains(*masks, ref.mask) {
+		*masks = append(*masks, ref.mask)
+	}
+	key.mask, key.bits = ref.mask, raw&^ref.mask
+	c.byEntry[key] = ref
+}
+
+// rawOf returns the entry of a class with a number.
+func (cl *pictureClass) rawOf(v uint64) uint64 {
+	v <<= shiftOf(uint64(cl.Mask))
+	if cl.Invert {
+		v = ^v
+	}
+	return uint64(cl.Base) | v&uint64(cl.Mask)
+}
+
+func shiftOf(mask uint64) int { return bits.TrailingZeros64(mask) & 63 }
+
+// takenOut is said of what reads as a swap form in the kernel half.
+const takenOut = " (in the kernel half: a page taken out of its mapping)"
+
+// add makes the class of an entry that is met for the first time.
+func (c *pictureClasses) add(t *pgtable.Table, i int, role slotRole, why string) classRef {
+	l := Leaf{}
+	c.decoder.leaf(&l, t, i)
+	l.Rights = Rights{}
+	c.decoder.decode(&l, pgtable.FullAccess)
+	form := c.formOf(&l, role)
+	cl := pictureClass{Level: l.Level, Kind: l.Kind, Pkey: -1, Mask: hex64(form.number), Wrong: why}
+	switch role {
+	case slotTable:
+		cl.Kind, cl.Text = kindLeadsOn, "table at {pa}"
+		own := pgtable.FullAccess.And(l.Raw)
+		cl.Rights = rightsBits(Rights{R: true, W: own.W, X: own.X, U: own.U})
+	case slotProblem:
+		cl.Kind, cl.Text = kindNoWay, why
+	default:
+		c.addLeaf(&cl, &l)
+		if hasSwap(&l) && l.VA >= c.decoder.abi.Paging().KernelHalf() {
+			cl.Text += takenOut
+		}
+	}
+	cl.Base = hex64(l.Raw &^ form.number)
+	cl.Form = c.formIndex(form)
+	var inv uint64
+	if cl.Invert {
+		inv = form.number
+	}
+	return classRef{c.index(cl), form.number, inv}
+}
+
+// addLeaf fills in what only entries in leaf position have.
+func (c *pictureClasses) addLeaf(cl *pictureClass, l *Leaf) {
+	cl.Rights, cl.Text = rightsBits(l.Rights), meaningTemplate(l)
+	if hasPkey(l) {
+		cl.Pkey = pkeyOf(l)
+	}
+	if l.Invalid {
+		cl.Wrong = invalidText(c.decoder.layout.Check(l.Level, l.Raw))
+	}
+	if l.unusable() {
+		cl.Reserved, cl.Wrong = true, fmt.Sprintf("reserved bits %#x are set", reservedBits(c.decoder.abi, l))
+	}
+	for bit, is := range c.state {
+		if is(l) && (bit > 1 || isPage(l)) {
+			cl.State |= 1 << bit
+		}
+	}
+	if l.Raw&c.decoder.abi.SavedDirtyMask() != 0 && isPage(l) || l.Swap.Dirty {
+		cl.State |= pictureDirty
+	}
+	if l.Swap.Young {
+		cl.State |= pictureAccessed
+	}
+	if n, _, ok := numberOf(l); ok {
+		mask := uint64(cl.Mask)
+		cl.Invert = l.Raw&mask>>shiftOf(mask) != n && ^l.Raw&mask>>shiftOf(mask) == n
+	}
+}
+
+// numberOf returns the number that the entry holds, in the unit of its lowest bit, and how to write it.
+func numberOf(l *Leaf) (n uint64, holder string, ok bool) {
+	switch {
+	case isPage(l):
+		return uint64(l.PFN) / (l.Level.Size() / x86.PageSize), "{pa}", true
+	case hasSwap(l):
+		return swapOffset(l), "{v}", true
+	}
+	return 0, "", false
+}
+
+// meaningTemplate is leafMeaning with a mark in place of the number.
+func meaningTemplate(l *Leaf) string {
+	const frame = 0x5ca1ab1e // of no page that anybody would meet
+	n, holder, ok := numberOf(l)
+	switch {
+	case !ok:
+		return leafMeaning(l)
+	case holder == "{pa}":
+		other := *l
+		other.PFN = frame
+		return strings.Replace(leafMeaning(&other), other.PFN.Phys().String(), holder, 1)
+	}
+	words := strings.Split(leafMeaning(l), " ")
+	for i, w := range words {
+		if w == fmt.Sprintf("%#x", n) {
+			words[i] = holder
+		}
+	}
+	return strings.Join(words, " ")
+}
+
+func rightsBits(r Rights) (n int) {
+	for i, on := range [...]bool{r.R, r.W, r.X, r.U} {
+		if on {
+			n |= 1 << i
+		}
+	}
+	return n
+}
+
+// index returns the number of a class, a new one if there is room for it, else one that holds entries whole.
+func (c *pictureClasses) index(cl pictureClass) int {
+	if i, ok := c.byClass[cl]; ok {
+		return i
+	}
+	if len(c.byClass) >= exactClasses {
+		cl.Whole, cl.Base = true, 0
+		if len(c.byClass) >= 2*exactClasses && cl.Wrong != "" {
+			cl.Wrong = "invalid" // reasons that name bits: too many to keep apart
+			if cl.Kind == kindNoWay {
+				cl.Text = "cannot be followed"
+			}
+		}
+		if i, ok := c.byClass[cl]; ok {
+			return i
+		}
+	}
+	c.byClass[cl] = len(c.list)
+	c.list = append(c.list, cl)
+	return len(c.list) - 1
+}
+
+// swapFormOf decodes an entry that is no page.
+func (c *pictureClasses) swapFormOf(level x86.Level, raw uint64) swapentry.Entry {
+	return c.decoder.layout.Decode(level, raw)
+}
