@@ -4,7 +4,7 @@
 #
 #   capture.sh list                 the variants
 #   capture.sh prepare [6.1|6.12|7.2 ...]    kernels and init file systems only
-#   capture.sh run [VARIANT ...]    captures (all variants when none is named)
+#   capture.sh run [VARIANT ...]    captures (the linux-* ones when none is named; procs- is all procs-*)
 #
 # Environment:
 #   PTEMU_CACHE    where everything goes (default: ${XDG_CACHE_HOME:-~/.cache}/ptemu)
@@ -167,9 +167,21 @@ only_one() {
 
 capture() { (cd "$here/.." && go run ./conformance/capture "$@"); }
 
+# expand_names prints the variants; a name that ends in - stands for all that begin so.
+expand_names() { # NAME ...
+	local name
+	for name in "$@"; do
+		case $name in
+		*-) capture -list | cut -f 1 | grep "^$name" || die "no variants begin with $name" ;;
+		*) echo "$name" ;;
+		esac
+	done
+}
+
 run() {
 	local variant variants=("$@") kernels
-	((${#variants[@]})) || mapfile -t variants < <(capture -list | cut -f 1)
+	((${#variants[@]})) || mapfile -t variants < <(capture -list -usual | cut -f 1)
+	mapfile -t variants < <(expand_names "${variants[@]}")
 	mapfile -t kernels < <(capture -list | awk -F '\t' -v want=" ${variants[*]} " 'index(want, " " $1 " ") {print $2}' | sort -u)
 	((${#kernels[@]})) || die "no such variant: ${variants[*]} (capture.sh list)"
 	need_tools qemu-system-x86_64:qemu-system-x86

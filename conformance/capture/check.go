@@ -1,22 +1,28 @@
 package main
 
 import (
-	"bufio"
 	"bytes"
 	"errors"
 	"fmt"
 	"strings"
+
+	"ptemu/internal/truth"
 )
 
 // checkSum counts what the check compared.
 type checkSum struct {
 	regions, words, mapped, noRights, notPresent, unwalked, notes int
+	// frames are those whose number of mappings was compared.
+	frames int
 }
 
 func (s checkSum) String() string {
-	return fmt.Sprintf("%d regions, %d pagemap words agree with QEMU (%d mapped, %d present without rights, %d not present, %d of frames without page structure), %d notes",
-		s.regions, s.words, s.mapped, s.noRights, s.notPresent, s.unwalked, s.notes)
+	return fmt.Sprintf("%d regions, %d pagemap words agree with QEMU (%d mapped, %d present without rights, %d not present, %d of frames without page structure), %d frames of all processes, %d notes",
+		s.regions, s.words, s.mapped, s.noRights, s.notPresent, s.unwalked, s.frames, s.notes)
 }
+
+// errNoWords is right only of a guest that was not asked for words.
+var errNoWords = errors.New("no pagemap words in the guest's log")
 
 const (
 	pageSize         = 4096
@@ -31,57 +37,56 @@ const (
 // at all, and words of zero where the mapping is of bare frames (VM_PFNMAP), which
 // pagemap never walks.
 func check(guestLog []byte, tlb string) (checkSum, error) {
-	var sum checkSum
+	sum := checkSum{notes: bytes.Count(guestLog, []byte("\nNOTE "))}
 	frames, err := parseTLB(tlb)
 	if err != nil {
 		return sum, err
 	}
-	mappings := parseSmaps(guestLog)
-	lines := bufio.NewScanner(bytes.NewReader(guestLog))
-	lines.Buffer(nil, 1<<20)
-	region := ""
-	for lines.Scan() {
-		line := strings.TrimRight(lines.Text(), "\r")
-		var va, word uint64
-		switch kind, rest, _ := strings.Cut(line, " "); kind {
-		case "REGION":
-			region = rest
-			sum.regions++
-			continue
-		case "NOTE":
-			sum.notes++
-			continue
-		case "PM":
-			if _, err := fmt.Sscanf(rest, "%x %x", &va, &word); err != nil {
-				return sum, fmt.Errorf("line %q: %w", line, err)
+	guest, err := truth.ReadGuest(bytes.NewReader(guestLog))
+	if err != nil {
+		return sum, err
+	}
+	for _, region := range guest.Regions {
+		sum.regions++
+		for va := region.Start; va < region.Start+region.Len; va += pageSize {
+			word, said := guest.Pagemap[va]
+			if !said {
+				continue
 			}
-		default:
-			continue
-		}
-		sum.words++
-		frame, mapped := frames.lookup(va)
-		present := word&pagemapPresent != 0
-		switch {
-		case mapped && !present && mappings.at(va).bareFrames:
-			sum.unwalked++
-		case mapped && !present:
-			return sum, fmt.Errorf("%s: %#x: mapped to frame %#x, pagemap %#x", region, va, frame, word)
-		case mapped && frame != word&pagemapFrameMask:
-			return sum, fmt.Errorf("%s: %#x: frame %#x, pagemap %#x", region, va, frame, word)
-		case mapped:
-			sum.mapped++
-		case present && !mappings.at(va).noRights:
-			return sum, fmt.Errorf("%s: %#x: not mapped, pagemap %#x", region, va, word)
-		case present:
-			sum.noRights++
-		default:
-			sum.notPresent++
+			if err := sum.word(frames, guest.VMA(va), va, word); err != nil {
+				return sum, fmt.Errorf("%s: %#x: %w", region.Name, va, err)
+			}
 		}
 	}
 	if sum.words == 0 {
-		return sum, errors.New("no pagemap words in the guest's log")
+		return sum, errNoWords
 	}
-	return sum, lines.Err()
+	return sum, nil
+}
+
+// word holds one word against QEMU's walk and counts it.
+func (s *checkSum) word(frames leaves, area *truth.VMA, va, word uint64) error {
+	s.words++
+	frame, mapped := frames.lookup(va)
+	present := word&pagemapPresent != 0
+	noRights := area != nil && strings.HasPrefix(area.Perms, "---")
+	switch {
+	case mapped && !present && area.Has("pf"):
+		s.unwalked++
+	case mapped && !present:
+		return fmt.Errorf("mapped to frame %#x, pagemap %#x", frame, word)
+	case mapped && frame != word&pagemapFrameMask:
+		return fmt.Errorf("frame %#x, pagemap %#x", frame, word)
+	case mapped:
+		s.mapped++
+	case present && !noRights:
+		return fmt.Errorf("not mapped, pagemap %#x", word)
+	case present:
+		s.noRights++
+	default:
+		s.notPresent++
+	}
+	return nil
 }
 
 // leaves are the frames of QEMU's lines by virtual address.
@@ -116,37 +121,4 @@ func parseTLB(tlb string) (leaves, error) {
 		}
 	}
 	return l, nil
-}
-
-// mapping is what smaps says of one range of addresses.
-type mapping struct {
-	memoryRange
-	noRights   bool // shown as ---
-	bareFrames bool // VM_PFNMAP
-}
-
-type mappings []mapping
-
-func parseSmaps(guestLog []byte) mappings {
-	var all mappings
-	for line := range strings.Lines(string(guestLog)) {
-		var first, end uint64
-		var rights string
-		if n, _ := fmt.Sscanf(line, "S %x-%x %s", &first, &end, &rights); n == 3 {
-			all = append(all, mapping{memoryRange: memoryRange{first, end - 1}, noRights: strings.HasPrefix(rights, "---")})
-		} else if strings.HasPrefix(line, "S VmFlags:") && len(all) > 0 {
-			all[len(all)-1].bareFrames = strings.Contains(line, " pf ")
-		}
-	}
-	return all
-}
-
-// at returns the mapping of an address, or none's zero value.
-func (all mappings) at(va uint64) mapping {
-	for _, m := range all {
-		if va >= m.first && va <= m.last {
-			return m
-		}
-	}
-	return mapping{}
 }

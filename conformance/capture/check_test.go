@@ -66,6 +66,32 @@ func TestCheckFinds(t *testing.T) {
 	}
 }
 
+const framesLog = "P 5 5 1 S user \"a\"\nA 1000-4000 rw-s 00000000 00:01 7 /a\nA VmFlags: rd wr sh \nR 1000 2 8100000000000010\nR 3000 1 4000000000000010\n" +
+	"P 6 6 5 S user \"a vfork child\"\nA 1000-4000 rw-s 00000000 00:01 7 /a\nA VmFlags: rd wr sh \nR 1000 2 8100000000000010\nR 3000 1 4000000000000010\n" +
+	"F 10 1 0\nF 11 2 0\n" +
+	"P 1 1 0 R user \"init\"\nA 5000-8000 rw-s 00000000 00:01 7 /a\nA VmFlags: rd wr sh \nR 5000 1 8000000000000011\nR 6000 1 8000000000000099\nR 7000 1 8000000000000099\n"
+
+func TestCheckFrames(t *testing.T) {
+	if n, err := checkFrames([]byte(framesLog)); n != 3 || err != nil {
+		t.Fatalf("%d frames, %v", n, err)
+	}
+	if n, err := checkFrames([]byte(goodLog)); n != 0 || err != nil {
+		t.Errorf("a log without processes: %d frames, %v", n, err)
+	}
+	for _, change := range [][2]string{
+		{"F 11 2", "F 11 3"}, {"F 11 2", "F 12 2"}, {"F 10 1 0\n", ""}, {"R 5000 1 8000000000000011", "R 5000 1 8000000000000012"},
+		{"R 7000 1 8000000000000099", "R 7000 1 0"}, {"R 5000 1 8000000000000011", "R 5000 1 0"},
+	} {
+		if n, err := checkFrames([]byte(strings.Replace(framesLog, change[0], change[1], 1))); err == nil {
+			t.Errorf("%q to %q: accepted, %d frames", change[0], change[1], n)
+		}
+	}
+	huge := strings.ReplaceAll(strings.Replace(framesLog, "F 11 2", "F 11 1", 1), "rd wr sh", "rd wr sh ht")
+	if _, err := checkFrames([]byte(huge)); err != nil {
+		t.Errorf("a shared table of huge pages: %v", err)
+	}
+}
+
 func TestInUserMode(t *testing.T) {
 	const user, idle = "CPL=3 \nCR3=0000000002ab5000 CR4=1\n", "CPL=0 \nCR3=0000000002ab4000 CR4=1\n"
 	cases := []struct {

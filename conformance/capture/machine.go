@@ -50,7 +50,7 @@ func (m *machine) start(ctx context.Context, kernel string) error {
 		"-serial", "file:"+m.serial(), "-qmp", "unix:"+m.socket()+",server=on,wait=off")
 	if m.v.raw {
 		args = append(args, "-machine", "memory-backend=ram",
-			"-object", fmt.Sprintf("memory-backend-file,id=ram,size=%dM,mem-path=%s,share=on", memoryMiB, m.memory()))
+			"-object", fmt.Sprintf("memory-backend-file,id=ram,size=%dM,mem-path=%s,share=on", m.v.memory(), m.memory()))
 	}
 	m.qemu = exec.CommandContext(ctx, "qemu-system-x86_64", args...)
 	m.qemu.Stderr = &m.stderr
@@ -83,26 +83,35 @@ func (m *machine) close() {
 // waitReady watches the serial console until the guest has printed everything.
 func (m *machine) waitReady(ctx context.Context) error {
 	for {
-		log, err := os.ReadFile(m.serial())
-		if err != nil && !errors.Is(err, os.ErrNotExist) {
+		log, ready, err := m.readLog()
+		if ready || err != nil {
 			return err
 		}
-		if bytes.Contains(log, []byte("\nREADY\r\n")) {
-			return nil
-		}
-		if at := bytes.Index(log, []byte("\nFAILED ")); at >= 0 {
-			line, _, _ := bytes.Cut(log[at+1:], []byte("\r\n"))
-			return fmt.Errorf("guest: %s", line)
-		}
 		select {
-		case err := <-m.exited:
-			m.exited <- err
-			return fmt.Errorf("QEMU ended (%v) before the guest was ready: %s\n%s", err, m.stderr.Bytes(), tail(log))
+		case exited := <-m.exited:
+			m.exited <- exited
+			if log, _, err = m.readLog(); err != nil {
+				return err
+			}
+			return fmt.Errorf("QEMU ended (%v) before the guest was ready: %s\n%s", exited, m.stderr.Bytes(), tail(log))
 		case <-ctx.Done():
 			return fmt.Errorf("guest not ready: %w\n%s", ctx.Err(), tail(log))
 		case <-time.After(200 * time.Millisecond):
 		}
 	}
+}
+
+// readLog reads the console. It is an error that the guest says that it failed.
+func (m *machine) readLog() (log []byte, ready bool, err error) {
+	log, err = os.ReadFile(m.serial())
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		return log, false, err
+	}
+	if at := bytes.Index(log, []byte("\nFAILED ")); at >= 0 {
+		line, _, _ := bytes.Cut(log[at+1:], []byte("\r\n"))
+		return log, false, fmt.Errorf("guest: %s\n%s", line, tail(log[:at]))
+	}
+	return log, bytes.Contains(log, []byte("\nREADY\r\n")), nil
 }
 
 // tail is the end of the console, for error messages.

@@ -6,21 +6,20 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"io"
 	"os"
 	"path/filepath"
 )
 
-// truth is everything that is said about the tables at the stopped instant.
-type truth struct {
+// said is everything that is said about the tables at the stopped instant.
+type said struct {
 	guestLog    []byte
 	registers   string
 	tlb, mem    []string // per processor; mem is empty with five levels
 	qemuVersion string
 }
 
-func (m *machine) collectTruth(ctx context.Context, registers string) (truth, error) {
-	t := truth{registers: registers}
+func (m *machine) collectTruth(ctx context.Context, registers string) (said, error) {
+	t := said{registers: registers}
 	var err error
 	if t.guestLog, err = os.ReadFile(m.serial()); err != nil {
 		return t, err
@@ -56,7 +55,7 @@ func (m *machine) collectTruth(ctx context.Context, registers string) (truth, er
 
 // write puts the truth's files into the folder: the first processor's under the plain
 // names, the others' under names that end in their number.
-func (t truth) write(dir string) error {
+func (t said) write(dir string) error {
 	if err := os.WriteFile(filepath.Join(dir, "qemu-registers.txt"), []byte(t.registers), 0o644); err != nil {
 		return err
 	}
@@ -94,67 +93,4 @@ func writeGzip(path string, data []byte) error {
 		return err
 	}
 	return os.WriteFile(path, packed.Bytes(), 0o644)
-}
-
-// dumpAll writes the memory in every format, the machine still standing.
-func (m *machine) dumpAll(ctx context.Context, dir string, guestLog []byte) error {
-	dumps := []struct {
-		name   string
-		paging bool
-		format string
-	}{
-		{"full.elf", false, "elf"},
-		{"full.paging.elf", true, "elf"},
-		{"full.kdump-zlib", false, "kdump-zlib"},
-	}
-	for _, dump := range dumps {
-		path, err := filepath.Abs(filepath.Join(dir, dump.name))
-		if err != nil {
-			return err
-		}
-		arguments := map[string]any{"paging": dump.paging, "protocol": "file:" + path}
-		if dump.format != "elf" {
-			arguments["format"] = dump.format
-		}
-		if _, err := m.Do(ctx, "dump-guest-memory", arguments); err != nil {
-			return fmt.Errorf("%s: %w", dump.name, err)
-		}
-	}
-	if err := writeTables(filepath.Join(dir, "full.elf"), filepath.Join(dir, "tables.elf.zst")); err != nil {
-		return fmt.Errorf("tables.elf.zst: %w", err)
-	}
-	if !m.v.raw {
-		return nil
-	}
-	return m.dumpRaw(dir, guestLog)
-}
-
-// dumpRaw keeps the memory file, and makes a LiME file of the ranges that the kernel
-// calls its memory. Neither has notes, so their names differ from the dumps'.
-func (m *machine) dumpRaw(dir string, guestLog []byte) error {
-	memory, err := os.Open(m.memory())
-	if err != nil {
-		return err
-	}
-	defer memory.Close()
-	raw, err := os.Create(filepath.Join(dir, "memory.raw"))
-	if err != nil {
-		return err
-	}
-	defer raw.Close()
-	if _, err := io.Copy(raw, memory); err != nil {
-		return err
-	}
-	if err := raw.Close(); err != nil {
-		return err
-	}
-	lime, err := os.Create(filepath.Join(dir, "memory.lime"))
-	if err != nil {
-		return err
-	}
-	defer lime.Close()
-	if err := writeLiME(lime, memory, systemRAM(guestLog)); err != nil {
-		return err
-	}
-	return lime.Close()
 }

@@ -18,6 +18,24 @@ var locating = []string{
 	"empty_zero_page", "zero_page_pfn", "huge_zero_pfn",
 }
 
+// source is a file whose lines are printed under a prefix.
+type source struct {
+	prefix, path string
+	keep         func(line string) bool
+}
+
+var machineSources = []source{
+	{"S", "/proc/self/smaps", all},
+	{"K", "/proc/kallsyms", isLocating},
+	{"C", "/proc/cpuinfo", isCPUFact},
+	{"W", "/proc/swaps", all},
+	{"I", "/proc/iomem", all},
+	{"V", "/proc/version", all},
+	{"V", "/proc/cmdline", all},
+	{"V", "/sys/devices/system/cpu/vulnerabilities/meltdown", all},
+	{"V", "/sys/devices/system/cpu/vulnerabilities/l1tf", all},
+}
+
 // report prints everything that the package comment lists, up to READY.
 func report(console io.Writer, regions []*region) error {
 	out := bufio.NewWriterSize(console, 1<<16)
@@ -33,22 +51,8 @@ func report(console io.Writer, regions []*region) error {
 		}
 	}
 	fmt.Fprintln(out, "MAPS")
-	sources := []struct {
-		prefix, path string
-		keep         func(line string) bool
-	}{
-		{"S", "/proc/self/smaps", all},
-		{"K", "/proc/kallsyms", isLocating},
-		{"C", "/proc/cpuinfo", isCPUFact},
-		{"W", "/proc/swaps", all},
-		{"I", "/proc/iomem", all},
-		{"V", "/proc/version", all},
-		{"V", "/proc/cmdline", all},
-		{"V", "/sys/devices/system/cpu/vulnerabilities/meltdown", all},
-		{"V", "/sys/devices/system/cpu/vulnerabilities/l1tf", all},
-	}
-	for _, source := range sources {
-		if err := copyLines(out, source.prefix, source.path, source.keep); err != nil {
+	for _, s := range machineSources {
+		if err := copyLines(out, s.prefix, s.path, s.keep); err != nil {
 			return err
 		}
 	}

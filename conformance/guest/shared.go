@@ -4,8 +4,6 @@ package main
 
 import (
 	"fmt"
-	"syscall"
-	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -43,40 +41,17 @@ func (b *builder) buildShared() error {
 	if err != nil {
 		return err
 	}
-	pid, errno := forkChild(cow.mem, flag.mem)
-	if errno != 0 {
-		return errno
+	ready := &flags{mem: flag.mem}
+	pid, err := forkSteps([]childStep{doWrite(cow.slice(0, 8)), ready.next()})
+	if err != nil {
+		return err
 	}
 	fmt.Fprintln(b.notes, "CHILD", pid)
-	for deadline := time.Now().Add(20 * time.Second); flag.mem[0] == 0; {
-		if time.Now().After(deadline) {
-			return fmt.Errorf("child did not come up: %w", errShort)
-		}
-		time.Sleep(time.Millisecond)
+	if err := ready.wait(); err != nil {
+		return err
 	}
 	// Pages 0..7 were copied by the child, 8..23 are copied here, the rest stays shared.
 	cow.write(8, 24)
 	thp.write(0, 1)
 	return nil
-}
-
-// forkChild makes a child that writes the first eight pages of cow, sets flag and
-// sleeps for ever. The child has only this thread, so it must not call the runtime.
-//
-//go:nosplit
-//go:norace
-func forkChild(cow, flag []byte) (pid uintptr, errno syscall.Errno) {
-	pid, _, errno = syscall.RawSyscall6(syscall.SYS_CLONE, uintptr(syscall.SIGCHLD), 0, 0, 0, 0, 0)
-	if pid != 0 || errno != 0 {
-		return pid, errno
-	}
-	for i := 0; i < 8*pageSize && i < len(cow); i += pageSize {
-		cow[i] = 0xcc
-	}
-	if len(flag) > 0 {
-		flag[0] = 1
-	}
-	for {
-		syscall.RawSyscall(syscall.SYS_PAUSE, 0, 0, 0)
-	}
 }

@@ -11,7 +11,6 @@ import (
 	"io"
 	"os"
 	"path/filepath"
-	"slices"
 	"strconv"
 	"strings"
 
@@ -180,120 +179,6 @@ func (f Folder) Mem(fn func(MemRange) error) error {
 		r.User, r.W = rights[0] == 'u', rights[2] == 'w'
 		return fn(r)
 	})
-}
-
-// Region is a memory region that the guest built on purpose.
-type Region struct {
-	Name       string
-	Start, Len uint64
-}
-
-// Guest is what the guest said of itself.
-type Guest struct {
-	Regions []Region
-	// Pagemap holds the words of /proc/self/pagemap, read as root, by address.
-	Pagemap map[uint64]uint64
-	// Symbols holds the addresses and values that it read from /proc/kallsyms and the kernel.
-	Symbols map[string]uint64
-	// Kallsyms has every K line whole.
-	Kallsyms []string
-	// PhysBits is the physical address width that it read from /proc/cpuinfo.
-	PhysBits uint8
-	// VMAs holds its areas, by address, from /proc/self/smaps.
-	VMAs []VMA
-}
-
-// VMA is an area of the guest's address space.
-type VMA struct {
-	Start, End uint64
-	// Flags are the two-letter flags of the VmFlags line: "sd", "ht", "pf", ...
-	Flags []string
-}
-
-// Has reports whether the area has the flag.
-func (v *VMA) Has(flag string) bool { return v != nil && slices.Contains(v.Flags, flag) }
-
-// VMA returns the area that holds va, nil if there is none.
-func (g *Guest) VMA(va uint64) *VMA {
-	for i := range g.VMAs {
-		if v := &g.VMAs[i]; va >= v.Start && va < v.End {
-			return v
-		}
-	}
-	return nil
-}
-
-// smaps takes one line of smaps.
-func (g *Guest) smaps(field []string) {
-	if len(field) == 0 {
-		return
-	}
-	if from, to, ok := strings.Cut(field[0], "-"); ok {
-		start, err1 := hex(from)
-		end, err2 := hex(to)
-		if err1 == nil && err2 == nil {
-			g.VMAs = append(g.VMAs, VMA{Start: start, End: end})
-			return
-		}
-	}
-	if field[0] == "VmFlags:" && len(g.VMAs) > 0 {
-		g.VMAs[len(g.VMAs)-1].Flags = field[1:]
-	}
-}
-
-// Guest reads the guest's log.
-func (f Folder) Guest() (*Guest, error) {
-	g := &Guest{Pagemap: map[uint64]uint64{}, Symbols: map[string]uint64{}}
-	err := f.Lines("guest.log", func(line string) error {
-		kind, rest, _ := strings.Cut(line, " ")
-		field := strings.Fields(rest)
-		switch kind {
-		case "REGION":
-			if len(field) != 3 {
-				return fmt.Errorf("not a region: %q", line)
-			}
-			start, err := hex(field[1])
-			if err != nil {
-				return err
-			}
-			n, err := hex(field[2])
-			if err != nil {
-				return err
-			}
-			g.Regions = append(g.Regions, Region{field[0], start, n})
-		case "PM":
-			if len(field) != 2 {
-				return fmt.Errorf("not a pagemap word: %q", line)
-			}
-			va, err := hex(field[0])
-			if err != nil {
-				return err
-			}
-			if g.Pagemap[va], err = hex(field[1]); err != nil {
-				return err
-			}
-		case "K":
-			g.Kallsyms = append(g.Kallsyms, rest)
-			if len(field) >= 3 {
-				if v, err := hex(field[0]); err == nil {
-					g.Symbols[field[2]] = v
-				}
-			}
-		case "S":
-			g.smaps(field)
-		case "C":
-			if _, v, ok := strings.Cut(rest, "address sizes	: "); ok {
-				if _, err := fmt.Sscanf(v, "%d bits physical", &g.PhysBits); err != nil {
-					return err
-				}
-			}
-		}
-		return nil
-	})
-	if err != nil {
-		return nil, err
-	}
-	return g, nil
 }
 
 // Registers are what QEMU printed of one processor.
