@@ -39,7 +39,7 @@ var ErrTooManyRoots = errors.New("too many root tables")
 // direct map never are. The entry of the LDTs is each process's own. Kernel threads have no root; but one address space
 // without a process may be among those found, through which Linux changes its own code (poking_mm).
 //
-// With PTI, the user roots, one frame behind, are found through [FindRoots].
+// With PTI, the user roots, one frame behind, are found through [FindRoots]. Filtered captures may lack them; Why says so.
 //
 // Linux: arch/x86/mm/pgtable.c:pgd_ctor(); arch/x86/mm/init_64.c:sync_global_pgds(); arch/x86/mm/fault.c:vmalloc_fault()
 func FindAllRoots(ctx context.Context, mem physmem.Reader, sys *System, progress func(float64)) (*AllRoots, error) {
@@ -85,13 +85,14 @@ const (
 type upperHalf struct {
 	abi    *x86.ABI
 	self   x86.PFN       // init_mm's root
+	pti    bool          // it has a user copy
 	want   physmem.Table // without the bits that the processor sets
 	needed []int         // entries that every root has, the top one first
 	ldt    int
 }
 
 func newUpperHalf(mem physmem.Reader, sys *System) (*upperHalf, error) {
-	u := &upperHalf{abi: sys.ABI, self: sys.InitMM.Kernel.PFN()}
+	u := &upperHalf{abi: sys.ABI, self: sys.InitMM.Kernel.PFN(), pti: sys.InitMM.PTI}
 	if err := physmem.ReadTable(mem, u.self, &u.want); err != nil {
 		return nil, fmt.Errorf("init_mm's root: %w", err)
 	}
@@ -189,6 +190,9 @@ func (u *upperHalf) roots(mem physmem.Reader, pfn x86.PFN, missing []int) Roots 
 	r, err := FindRoots(mem, u.abi, uint64(pfn.Phys()))
 	if err != nil || r.Kernel.PFN() != pfn {
 		r = Roots{Kernel: pfn.Phys(), User: pfn.Phys(), Why: "no PTI: it maps the whole kernel"}
+	}
+	if u.pti && !r.PTI {
+		r.Why = "PTI is on, but there is no user root in the frame behind: " + r.Why
 	}
 	r.Why = why + "; " + r.Why
 	return r

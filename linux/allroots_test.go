@@ -127,6 +127,8 @@ func TestAllRoots(t *testing.T) {
 				s.set(0x2010, 0, 0)
 				s.process(0x2012) // the table on which processors start
 				s.set(0x2012, 0, s.get(s.root, k.direct.Index(level)))
+				s.process(0x201c) // the same, with KASLR
+				s.set(0x201c, 0, 0x88000|0x63)
 				s.process(0x2014) // EFI's
 				s.set(0x2014, upperTop, 0x99000|0x67)
 				s.process(0x2016) // has an entry that the kernel's has not
@@ -145,7 +147,7 @@ func TestAllRoots(t *testing.T) {
 						t.Errorf("%+v", r)
 					}
 				}
-				if !slices.Equal(got, want) || all.Empty != 2 {
+				if !slices.Equal(got, want) || all.Empty != 3 {
 					t.Fatalf("found %v, want %v; empty %d", got, want, all.Empty)
 				}
 				if all.Frames != uint64(len(s.frames)) || all.Frames+all.Unread != uint64(s.size.PFN()) {
@@ -157,6 +159,23 @@ func TestAllRoots(t *testing.T) {
 				}
 			})
 		}
+	}
+}
+
+// TestAllRootsWithoutUserRoots: a capture may lack them, as filtered ones do.
+func TestAllRootsWithoutUserRoots(t *testing.T) {
+	s := &spaces{fake4.make(), fake4}
+	s.process(0x2000)
+	s.isolate(0x2000)
+	mem := still{s.machineRAM, map[x86.PFN]bool{0x2001: true}}
+	sys := kernelOf(t, fake4, mem)
+	sys.InitMM.PTI = true
+	all, err := FindAllRoots(context.Background(), mem, sys, nil)
+	if err != nil || len(all.Roots) != 1 {
+		t.Fatal(err, all)
+	}
+	if r := all.Roots[0]; r.PTI || r.User != r.Kernel || !strings.Contains(r.Why, "no user root") || !strings.Contains(r.Why, "not in the capture") {
+		t.Errorf("%+v", r)
 	}
 }
 

@@ -157,6 +157,26 @@ func TestKernelMemoryEdges(t *testing.T) {
 	}
 }
 
+// TestKernelMemoryForgets: a frame that cannot be read is never taken for the one that was kept in its place.
+func TestKernelMemoryForgets(t *testing.T) {
+	b := fake4.make()
+	for pfn := x86.PFN(0x2000); pfn < 0x2100; pfn++ {
+		b.frame(pfn)
+	}
+	mem := still{b.machineRAM, nil}
+	m, err := kernelOf(t, fake4, mem).Memory(mem)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for pfn := x86.PFN(0x2000); pfn < 0x4000; pfn++ {
+		for range 2 {
+			if _, err := m.Uint64(fake4.direct + x86.Virt(pfn.Phys())); (err == nil) != (b.frames[pfn] != nil) {
+				t.Fatalf("frame %#x: %v", uint64(pfn), err)
+			}
+		}
+	}
+}
+
 // TestKernelMemoryTogether: many goroutines read more frames than are kept.
 func TestKernelMemoryTogether(t *testing.T) {
 	b := fake4.make()

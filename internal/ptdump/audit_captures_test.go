@@ -114,7 +114,7 @@ func (f leafFunc) Problem(*Problem) error { return nil }
 // TestAuditAlteredCaptures: a real capture with one entry changed gives the findings of the capture, and one more: of the
 // right rule, at the right place.
 func TestAuditAlteredCaptures(t *testing.T) {
-	tried := map[ruleID]int{}
+	tried := make([]int, len(alterations))
 	eachCapture(t, func(t *testing.T, f truth.Folder, dump string) {
 		if !strings.Contains(filepath.Base(dump), "tables") {
 			t.Skip("one dump a machine is enough")
@@ -129,10 +129,10 @@ func TestAuditAlteredCaptures(t *testing.T) {
 		for i := range alterations {
 			a := &alterations[i]
 			l, ok := a.find(o.Session)
-			if !ok || tried[a.rule] == 3 {
+			if !ok || tried[i] == 2 {
 				continue
 			}
-			tried[a.rule]++
+			tried[i]++
 			o.Mem = &overlay{plain, map[x86.Phys]uint64{entryPlace(&l): a.change(o.Session, l.Raw)}}
 			more := without(auditOpened(t, o), before)
 			if len(more) != 1 || !strings.HasPrefix(more[0], a.rule.String()+" ") || !strings.Contains(more[0], l.VA.String()) {
@@ -142,8 +142,8 @@ func TestAuditAlteredCaptures(t *testing.T) {
 		}
 	})
 	for i := range alterations {
-		if r := alterations[i].rule; tried[r] == 0 {
-			t.Errorf("%s was tried on no capture", r)
+		if tried[i] == 0 {
+			t.Errorf("%s was tried on no capture", alterations[i].rule)
 		}
 	}
 }

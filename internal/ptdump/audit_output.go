@@ -19,7 +19,7 @@ type auditRow struct {
 	Text     string `json:"text,omitempty"`
 	// Explained says why the finding is as it should be.
 	Explained string `json:"explained,omitempty"`
-	*auditRowPlace
+	auditRowPlace
 	Size   uint64          `json:"size,omitempty"`
 	Count  uint64          `json:"count,omitempty"`
 	PFN    *uint64         `json:"pfn,omitempty"`
@@ -30,7 +30,7 @@ type auditRow struct {
 }
 
 type auditRowPlace struct {
-	Space string `json:"space"`
+	Space string `json:"space,omitempty"`
 	PIDs  []int  `json:"pids,omitempty"`
 	Comm  string `json:"comm,omitempty"`
 	VA    string `json:"va,omitempty"`
@@ -70,7 +70,7 @@ func (r *auditReport) rows() []auditRow {
 	for _, f := range r.Findings {
 		place := f.auditPlace.row(f.Size)
 		row := auditRow{
-			Kind: "finding", Rule: f.Rule.String(), Severity: f.Severity.String(), Text: f.Text, Explained: f.Explained, auditRowPlace: &place,
+			Kind: "finding", Rule: f.Rule.String(), Severity: f.Severity.String(), Text: f.Text, Explained: f.Explained, auditRowPlace: place,
 			Size: f.Size, Count: f.Count, Region: f.Region, More: f.OthersMore,
 		}
 		if f.HasPFN {
@@ -125,10 +125,7 @@ func (r *auditReport) csv() ([]byte, error) {
 		"kind", "rule", "severity", "space", "pids", "comm", "region", "va", "size", "count", "level", "raw", "entry_pa", "pfn", "text", "explained", "why",
 	})
 	for _, row := range r.rows() {
-		var p auditRowPlace
-		if row.auditRowPlace != nil {
-			p = *row.auditRowPlace
-		}
+		p := row.auditRowPlace
 		var pids []string
 		for _, n := range p.PIDs {
 			pids = append(pids, strconv.Itoa(n))

@@ -47,7 +47,7 @@ func diffMachine(change func(m *machineOf, shell x86.PFN)) *machineOf {
 	m.user(root2, 0x7f0000000000, x86.LevelPMD, 0x80000000400008e7)
 	m.on("kthreadd", nil)
 	m.on("vfork", shell.MM)
-	m.map4K(0xffff888000200000, x86.LevelPTE, 0x8000000000200163)
+	m.inKernel(0xffff888000200000, x86.LevelPTE, 0x8000000000200163)
 	_ = other
 	page := m.mem.Table()
 	for i := range m.mem.At(page) {
@@ -175,7 +175,7 @@ func TestDiffCommand(t *testing.T) {
 		m.user(shell, 0x400000, x86.LevelPTE, pageRW)
 		m.user(shell, 0x402000, x86.LevelPTE, pageRW)
 		m.user(shell, 0x403000, x86.LevelPTE, pageRW)
-		m.map4K(0xffff888000200000, x86.LevelPTE, 0x8000000000200161)
+		m.inKernel(0xffff888000200000, x86.LevelPTE, 0x8000000000200161)
 		m.process("newcomer")
 		m.procs.List = append(m.procs.List[:1], m.procs.List[2:]...) // "other" is gone
 	}).extract(t)

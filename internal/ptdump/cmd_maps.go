@@ -13,7 +13,7 @@ Figures are pages of 4 KiB; see ptdump ps. Where entries lie outside of every ar
 
 A line says: addresses, size, the rights of the area as in /proc/PID/maps, the rights that its page protection gives to
 new entries, the figures, all combinations of rights that entries have, what else there is, and the file or the purpose.
-"!+w" marks entries that are writable where the area does not allow it.
+"!+w" marks entries that are writable where the area does not allow it. Both are findings: the exit code is 1.
 
 PID may also be the root table as ptdump ps prints it, "0x…". Where only the root of a process is known, ranges of
 entries are printed in place of areas, as ptdump dump does.
@@ -89,7 +89,16 @@ func (o *options) runMaps(cmd *cobra.Command, path, who string) error {
 		for i := range areas.problems {
 			w.tally.problem(&areas.problems[i])
 		}
-		b, err := o.formatMaps(areas, areas.lines(m.Procs, pid), w.colors)
+		lines := areas.lines(m.Procs, pid)
+		for _, l := range lines {
+			if l.Kind == "stray" {
+				w.tally.strays++
+			}
+			if l.Excess != "" {
+				w.tally.excess++
+			}
+		}
+		b, err := o.formatMaps(areas, lines, w.colors)
 		if err != nil {
 			return err
 		}

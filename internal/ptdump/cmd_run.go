@@ -118,6 +118,8 @@ type tally struct {
 	remarks   int            // lines of the kernel style that the kernel would not print
 	unmapped  int            // addresses that translate was asked for
 	changed   bool           // something differs between two captures
+	strays    int            // parts between areas that have entries
+	excess    int            // areas with entries that permit more than the area
 	swap      swapUses
 }
 
@@ -148,7 +150,13 @@ func (t *tally) report(stderr io.Writer) error {
 	if t.unmapped > 0 {
 		fmt.Fprintf(stderr, "ptdump: %s not mapped\n", countOf(t.unmapped, "address", "addresses"))
 	}
-	if t.emptyRoot || t.changed || t.reserved > 0 || t.invalid > 0 || t.remarks > 0 || t.unmapped > 0 || len(t.problems) > 0 {
+	if t.strays > 0 {
+		fmt.Fprintf(stderr, "ptdump: %s with entries outside of every area\n", plural(t.strays, "range"))
+	}
+	if t.excess > 0 {
+		fmt.Fprintf(stderr, "ptdump: %s with entries that permit more than the area does\n", plural(t.excess, "area"))
+	}
+	if t.strays > 0 || t.excess > 0 || t.emptyRoot || t.changed || t.reserved > 0 || t.invalid > 0 || t.remarks > 0 || t.unmapped > 0 || len(t.problems) > 0 {
 		return errFinding
 	}
 	return nil

@@ -54,6 +54,7 @@ type whoOptions struct {
 	swap []string
 	all  bool
 	min  uint64
+	most int64 // extents at a time; 0 for maxExtents
 }
 
 func newWhoCommand(o *options) *cobra.Command {

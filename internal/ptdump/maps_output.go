@@ -15,7 +15,7 @@ func (m *areaMap) text(lines []*mapLine, c palette) []byte {
 		{"START-END", false}, {"SIZE", true}, {"PERMS", false}, {"PROT", false}, {"RESIDENT", true}, {"SWAPPED", true},
 		{"HUGE", true}, {"DIRTY", true}, {"UFFD-WP", true}, {"SOFT-DIRTY", true}, {"ENTRIES", false}, {"NAME", false},
 	}}
-	m.byAddress(lines,
+	_ = m.byAddress(lines,
 		func(l *mapLine) error { t.add(l.cells()...); return nil },
 		func(p *Problem) error {
 			row := make([]string, len(t.columns))
@@ -59,7 +59,7 @@ func (l *mapLine) cells() []string {
 // smaps renders the lines in blocks, as /proc/PID/smaps does; what only the kernel's own counters know is missing.
 func (m *areaMap) smaps(lines []*mapLine, c palette) []byte {
 	var dst []byte
-	m.byAddress(lines, func(l *mapLine) error {
+	_ = m.byAddress(lines, func(l *mapLine) error {
 		dst = l.smaps(dst)
 		return nil
 	}, func(p *Problem) error {
@@ -122,12 +122,12 @@ func (m *areaMap) csv(lines []*mapLine) []byte {
 		dst = append(append(dst, ','), c.name...)
 	}
 	dst = append(dst, ",rss,entry_rights,excess,problem\n"...)
-	m.byAddress(lines, func(l *mapLine) error {
+	_ = m.byAddress(lines, func(l *mapLine) error {
 		dst = l.csv(dst)
 		return nil
 	}, func(p *Problem) error {
 		dst = fmt.Appendf(dst, ",problem,%v,%v,%d", p.VA, p.VA+x86.Virt(p.Size), p.Size)
-		for range 14 + len(countColumns) - 1 {
+		for range 14 + len(countColumns) {
 			dst = append(dst, ',')
 		}
 		dst = append(appendCSVString(dst, problemText(p)), '\n')

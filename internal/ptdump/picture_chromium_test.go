@@ -174,7 +174,7 @@ func (c *chromium) eval(expression string) any {
 // text is eval of something that becomes a string.
 func (c *chromium) text(expression string) string {
 	c.t.Helper()
-	return fmt.Sprint(c.eval("String(" + expression + ")"))
+	return fmt.Sprint(c.eval("Promise.resolve(" + expression + ").then(String)"))
 }
 
 // press presses keys, by their names in the DOM.

@@ -5,10 +5,12 @@ import (
 	"context"
 	"encoding/xml"
 	"io"
+	"math"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"regexp"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -381,4 +383,59 @@ func TestMapUsage(t *testing.T) {
 			t.Errorf("%q: exit %d: %s", args, code, stderr)
 		}
 	}
+}
+
+// TestMapContrast: texts and signs stand out from what is behind them, in both themes (WCAG 2: 4.5 for text, 3 for signs).
+func TestMapContrast(t *testing.T) {
+	css, err := webFiles.ReadFile("web/page.css")
+	if err != nil {
+		t.Fatal(err)
+	}
+	blocks := regexp.MustCompile(`(?s)(:root|:root\[data-theme="dark"\]) \{(.*?)\}`).FindAllStringSubmatch(string(css), -1)
+	colors := map[string]float64{}
+	themes := 0
+	for _, block := range blocks {
+		for _, v := range regexp.MustCompile(`--([a-z]+): (#[0-9a-f]{3,6});`).FindAllStringSubmatch(block[2], -1) {
+			colors[v[1]] = luminance(t, v[2])
+		}
+		if !strings.Contains(block[2], "--paper") {
+			continue
+		}
+		themes++
+		for _, pair := range []struct {
+			a, b string
+			want float64
+		}{
+			{"ink", "paper", 7}, {"ink", "empty", 7}, {"soft", "paper", 4.5}, {"soft", "empty", 4.5}, {"focus", "paper", 4.5},
+			{"blue", "paper", 3}, {"red", "paper", 3}, {"lid", "empty", 2.5},
+		} {
+			light, dark := max(colors[pair.a], colors[pair.b]), min(colors[pair.a], colors[pair.b])
+			if got := (light + 0.05) / (dark + 0.05); got < pair.want {
+				t.Errorf("%s: %s on %s has a contrast of %.2f, want %.1f", block[1], pair.a, pair.b, got, pair.want)
+			}
+		}
+	}
+	if themes < 2 {
+		t.Errorf("%d themes were found", themes)
+	}
+}
+
+// luminance is that of WCAG 2, of "#rgb" or "#rrggbb".
+func luminance(t *testing.T, hex string) float64 {
+	t.Helper()
+	if len(hex) == 4 {
+		hex = "#" + strings.Repeat(hex[1:2], 2) + strings.Repeat(hex[2:3], 2) + strings.Repeat(hex[3:4], 2)
+	}
+	n, err := strconv.ParseUint(hex[1:], 16, 24)
+	if err != nil {
+		t.Fatal(err)
+	}
+	linear := func(c uint64) float64 {
+		v := float64(c&255) / 255
+		if v <= 0.04045 {
+			return v / 12.92
+		}
+		return math.Pow((v+0.055)/1.055, 2.4)
+	}
+	return 0.2126*linear(n>>16) + 0.7152*linear(n>>8) + 0.0722*linear(n)
 }

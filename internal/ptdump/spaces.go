@@ -6,8 +6,10 @@ import (
 	"fmt"
 	"runtime"
 	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
+	"unicode/utf8"
 
 	"github.com/spf13/cobra"
 
@@ -66,6 +68,7 @@ func (o *opened) processes(ctx context.Context, opt proc.Options) (*machineSpace
 
 // findProcesses takes the processes from the note of a capture that has one, else from the kernel's memory.
 func (o *opened) findProcesses(ctx context.Context, opt proc.Options) (*proc.Processes, error) {
+	opt.CPUs = linuxCPUs(o.Capture)
 	switch {
 	case o.kept != nil && o.kept.Processes != nil && !opt.RootsOnly:
 		return o.kept.Processes, nil
@@ -114,8 +117,8 @@ func noSpace(p *proc.Process) error {
 
 // quoteName returns the name of a process or a file as text that cannot disturb a terminal or a table.
 func quoteName(s string) string {
-	if q := strconv.Quote(s); q != `"`+s+`"` {
-		return q
+	if strings.TrimSpace(s) != s || strings.ContainsFunc(s, func(r rune) bool { return r == utf8.RuneError || !strconv.IsPrint(r) }) {
+		return strconv.Quote(s)
 	}
 	return s
 }

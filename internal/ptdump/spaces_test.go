@@ -3,9 +3,9 @@ package ptdump
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"os"
 	"path/filepath"
-	"slices"
 	"testing"
 
 	"ptemu/arch/x86"
@@ -26,18 +26,31 @@ type machineOf struct {
 	next   int
 }
 
+// The flags of areas of such a machine.
+const (
+	vmRead = 1 << iota
+	vmWrite
+	vmExec
+	vmMayShare = 1 << 7
+)
+
 func newMachine() *machineOf {
 	m := &machineOf{mem: pttree.New(0x1000), next: 10}
 	m.kernel = m.mem.Table()
+	flags := `{"Flags":[{"Mask":1,"Code":"rd"},{"Mask":2,"Code":"wr"},{"Mask":4,"Code":"ex"},{"Mask":128,"Code":"ms"},` +
+		`{"Mask":4194304,"Code":"ht"}]}`
+	if err := json.Unmarshal([]byte(flags), &m.procs); err != nil {
+		panic(err) // the text above
+	}
 	return m
 }
 
-// user and map put entries into the tree of a root.
+// user and inKernel put entries into the tree of a root.
 func (m *machineOf) user(root x86.PFN, va x86.Virt, l x86.Level, e uint64) {
 	m.mem.Map(root, 4, va, l, e, userTable)
 }
 
-func (m *machineOf) map4K(va x86.Virt, l x86.Level, e uint64) {
+func (m *machineOf) inKernel(va x86.Virt, l x86.Level, e uint64) {
 	m.mem.Map(m.kernel, 4, va, l, e, kernelTable)
 }
 
@@ -95,5 +108,3 @@ func (m *machineOf) run(t testing.TB, args ...string) (code int, stdout, stderr 
 func area(start, end x86.Virt, flags uint64) proc.VMA {
 	return proc.VMA{Start: start, End: end, Flags: flags}
 }
-
-var _ = slices.Sort[[]int]

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"testing"
 
+	"ptemu/arch/x86"
 	"ptemu/internal/truth"
 	"ptemu/linux"
 	"ptemu/linux/proc"
@@ -55,6 +56,7 @@ type processDump struct {
 	path  string
 	all   *truth.Processes
 	found *proc.Processes
+	abi   *x86.ABI // once maps was called
 }
 
 func (d *processDump) find(ctx context.Context, mem physmem.Reader, sys *linux.System, opt proc.Options) (*proc.Processes, error) {
@@ -73,6 +75,7 @@ func (d *processDump) maps(t *testing.T) map[int][]*mapLine {
 		t.Fatal(err)
 	}
 	defer in.Close()
+	d.abi = in.ABI
 	spaces, err := in.processes(t.Context(), proc.Options{})
 	if err != nil {
 		t.Fatal(err)
@@ -222,36 +225,36 @@ func kworker(a, b string) bool {
 	return a == b && strings.HasPrefix(a, "kworker/")
 }
 
-// TestWhoAgainstPagemap: who maps which frame is what all pagemap files together say; and of entries that are not
-// present, what they name.
+// TestWhoAgainstPagemap: who maps which frame is what all pagemap files together say; with --all, how often. Where
+// pagemap does not look, in areas of devices, nothing is compared.
 func TestWhoAgainstPagemap(t *testing.T) {
 	eachProcessCapture(t, func(t *testing.T, d *processDump) {
-		all := d.all
-		words := pageWords(all)
-		if len(words) == 0 {
-			t.Skip("the guest printed no pagemap")
-		}
-		want := map[pageOf]uint64{}
-		timesMapped := map[uint64]uint64{}
-		for page, w := range words {
-			if w&truth.PagemapPresent != 0 {
-				want[page] = w & truth.PagemapFrame
-				timesMapped[w&truth.PagemapFrame]++
+		second := d.second(t)
+		want, got := map[pageOf]uint64{}, map[pageOf]uint64{}
+		times, hidden := map[uint64]uint64{}, map[uint64]uint64{}
+		for page, w := range pageWords(d.all) {
+			if frame := w & truth.PagemapFrame; w&truth.PagemapPresent != 0 {
+				want[page] = frame
+				if !second[page.pid] {
+					times[frame]++
+				}
 			}
 		}
-		got := map[pageOf]uint64{}
-		hidden := map[uint64]uint64{} // times that frames are mapped where pagemap does not look: in areas of devices
+		if len(want) == 0 {
+			t.Skip("the guest printed no pagemap")
+		}
 		command(t, d, func(p *whoPlace) {
 			if p.PID == nil || p.Kind != "present" && p.Kind != "protnone" {
 				return
 			}
 			for i := range p.Size / 4096 {
 				page := pageOf{*p.PID, virt(t, p.VA) + i*4096}
-				if all.ByPID(page.pid).Area(page.va).Has("pf") {
+				switch {
+				case !d.all.ByPID(page.pid).Area(page.va).Has("pf"):
+					got[page] = *p.PFN + i
+				case !second[page.pid]:
 					hidden[*p.PFN+i]++
-					continue
 				}
-				got[page] = *p.PFN + i
 			}
 		}, "who", "--user", "pfn:0-0x10000000000")
 		compare(t, "pages by frame", got, want)
@@ -264,24 +267,19 @@ func TestWhoAgainstPagemap(t *testing.T) {
 				}
 			}
 		}, "who", "--all")
-		compare(t, "times that frames are mapped", perSpace(t, d, counted, want), timesMapped)
+		compare(t, "times that frames are mapped", counted, times)
 	})
 }
 
-// perSpace adds to how often frames are mapped, by address space, the processes that share one: the guest counts each.
-func perSpace(t *testing.T, d *processDump, counted map[uint64]uint64, pages map[pageOf]uint64) map[uint64]uint64 {
-	shares := map[int]bool{}
+// second returns the processes that share the address space of another before them: --all counts it once.
+func (d *processDump) second(t *testing.T) map[int]bool {
+	all := map[int]bool{}
 	command(t, d, func(r *psObject) {
 		if r.SharesWith != nil {
-			shares[*r.PID] = true
+			all[*r.PID] = true
 		}
 	}, "ps")
-	for page, frame := range pages {
-		if shares[page.pid] {
-			counted[frame]++
-		}
-	}
-	return counted
+	return all
 }
 
 // TestWhoSwapAgainstPagemap: the slots that pagemap names have exactly the entries there that it says.
@@ -337,6 +335,9 @@ func TestMapsAgainstProc(t *testing.T) {
 					continue
 				}
 				s := said{perms: a.Perms, flags: strings.Join(a.Flags, " "), name: a.Path, rss: a.KB["Rss"] / 4}
+				if !d.abi.Kernel().HugeZeroSpecial {
+					s.rss += hugeZeroPages(p, a) // in the tables nothing tells it from others
+				}
 				s.present, s.uffdWP = presentIn(p, a)
 				want[areaOf{p.PID, a.Start, a.End}] = s
 			}
@@ -372,6 +373,18 @@ func presentIn(p *truth.Process, a *truth.Area) (present, uffdWP uint64) {
 		}
 	}
 	return present, uffdWP
+}
+
+// hugeZeroPages counts the pages of an area that are of the huge zero page: in anonymous memory, only that is not.
+func hugeZeroPages(p *truth.Process, a *truth.Area) uint64 {
+	n := uint64(0)
+	for _, r := range p.Runs {
+		if r.VA >= a.Start && r.VA < a.End && r.Word&truth.PagemapPresent != 0 && r.Word&truth.PagemapFile != 0 &&
+			a.Path == "" && !a.Has("sh") {
+			n += r.Pages
+		}
+	}
+	return n
 }
 
 func virt(t *testing.T, s string) uint64 {

@@ -1,6 +1,7 @@
 package ptdump
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -42,6 +43,7 @@ func (o *options) everyFrame(ctx context.Context, w *work, m *machineSpaces) err
 	if r := w.Mem.Ranges(); len(r) > 0 {
 		ram = uint64(r[len(r)-1].End.PFN())
 	}
+	sweep := newSweep(parts, out)
 	first := true
 	for at, last := uint64(0), end-1; at < end; {
 		extents, err := o.collectExtents(ctx, w, parts, interval{at, last}, first)
@@ -56,7 +58,7 @@ func (o *options) everyFrame(ctx context.Context, w *work, m *machineSpaces) err
 			return err
 		}
 		first = false
-		if err := newSweep(parts, out).run(ctx, extents); err != nil {
+		if err := sweep.run(ctx, extents); err != nil {
 			return err
 		}
 		size := last - at
@@ -64,6 +66,9 @@ func (o *options) everyFrame(ctx context.Context, w *work, m *machineSpaces) err
 		if last = end - 1; at < ram {
 			last = min(ram-1, at+size) // as much again
 		}
+	}
+	if err := sweep.flush(); err != nil {
+		return err
 	}
 	return out.close()
 }
@@ -79,7 +84,7 @@ func halve(at, last, ram uint64) uint64 {
 // collectExtents walks all parts and returns what they map, sorted. Problems are counted if they are new.
 func (o *options) collectExtents(ctx context.Context, w *work, parts []treePart, window interval, report bool) ([]extent, error) {
 	pile := &extentPile{window: window}
-	pile.room.Store(maxExtents)
+	pile.room.Store(cmp.Or(o.who.most, maxExtents))
 	spaces := make([]*space, len(parts))
 	for i := range parts {
 		spaces[i] = parts[i].space
@@ -127,6 +132,7 @@ func newSweep(parts []treePart, out *frameWriter) *sweep {
 	return s
 }
 
+// run goes through the extents of a window. The last range is kept, for it may go on in the next one.
 func (s *sweep) run(ctx context.Context, all []extent) error {
 	for n := 0; len(all) > 0 || len(s.active) > 0; n++ {
 		if n%4096 == 0 && ctx.Err() != nil {
@@ -159,7 +165,7 @@ func (s *sweep) run(ctx context.Context, all []extent) error {
 			return err
 		}
 	}
-	return s.flush()
+	return nil
 }
 
 // count adds n mappings like e to those of the frame at hand; n may be negative.

@@ -202,6 +202,8 @@ func (b *whoBuilder) place(t *whoTarget, part *treePart, p *proc.Process, h *hit
 		}
 	}
 	switch {
+	case part.what != "" && h.kind == kindTable && h.entry == 0:
+		w.Region = part.what
 	case part.what != "":
 		w.Region = linux.RegionAt(b.markers, h.va).Name
 		if part.what != partKernel {
@@ -252,8 +254,8 @@ func (b *whoBuilder) swap(h *hit) *whoSwap {
 // text is one line about a target.
 func (a *whoAbout) text() string {
 	if a.Kind == "slot" {
-		return fmt.Sprintf("swap device %d slot %s: %s by %s", *a.Device, numbers(*a.Offset, a.Count),
-			countOf(int(a.NotPresent), "entry", "entries"), countOf(a.Processes, "process", "processes"))
+		return fmt.Sprintf("swap device %d slot %s: %s", *a.Device, numbers(*a.Offset, a.Count),
+			countOf(int(a.NotPresent), "entry", "entries")) + a.users()
 	}
 	memory := "memory"
 	switch {
@@ -268,7 +270,14 @@ func (a *whoAbout) text() string {
 	if a.NotPresent > 0 {
 		text += ", " + countOf(int(a.NotPresent), "entry that is not present", "entries that are not present")
 	}
-	return text + "; in " + countOf(a.Processes, "process", "processes")
+	return text + a.users()
+}
+
+func (a *whoAbout) users() string {
+	if a.Processes == 0 {
+		return ""
+	}
+	return ", in " + countOf(a.Processes, "process", "processes")
 }
 
 // numbers spells n numbers from first on.

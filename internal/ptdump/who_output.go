@@ -86,7 +86,7 @@ func (p *whoPlace) cells(numbered bool) []string {
 	flags := strings.Join(p.Bits, " ")
 	switch {
 	case p.Kind == "table":
-		where = strings.TrimSpace("page table of this address on, " + string(appendSize(nil, p.hit.level.Span())) + " " + where)
+		where = strings.TrimSpace("table for " + string(appendSize(nil, p.hit.level.Span())) + " from there " + where)
 	case p.Kind == "root":
 		where = strings.TrimSpace("root table " + where)
 	case p.Area == nil && p.Region == "":

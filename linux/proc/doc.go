@@ -13,7 +13,7 @@
 //	           current_task; by its name in all of RAM. It must be the idle task, its own parent, and in the list of tasks
 //	tasks      along the list, and back along it from the other end where it is broken
 //	roots      by the looks of their tables in all of RAM ([linux.FindAllRoots]): where there is nothing else, and where the
-//	           list is broken in two places. Nothing else is known of these: their PID is -1
+//	           list is broken in two places or an mm_struct cannot be read. Nothing else is known of these: their PID is -1
 //
 // [Processes.Facts] says which way was taken.
 //

@@ -102,7 +102,7 @@ func (s *small) threads(leader, mm x86.Virt) {
 }
 
 // headOf returns what the list_head at node points at.
-func (s *small) headOf(node x86.Virt) x86.Virt {
+func (s *fake) headOf(node x86.Virt) x86.Virt {
 	var v x86.Virt
 	for i := range x86.Virt(8) {
 		pa := s.phys(node + i)
@@ -194,5 +194,31 @@ func TestFakeOld(t *testing.T) {
 	p, err = f.find(Options{})
 	if err != nil || len(p.List) != 1 || describe(p.List[0]) != `1 1 0 "first" false 3 5/thread` || !strings.Contains(p.List[0].MM.AreasErr, "begins at") {
 		t.Fatalf("%v, %v", p, err)
+	}
+}
+
+// TestFakeEdges: an area that only touches the heap, which the kernel called [heap] before 6.11, and a root directory that is
+// not the root of its file system.
+func TestFakeEdges(t *testing.T) {
+	f := newFake(t)
+	fs := f.fs("ext4", 8<<20|1, 0xef53, nil, 0)
+	jail := f.dentry(fs, fs.root, "jail", 11)
+	mm := f.mm(f.mapped(0x1000, 0x2000, f.file(fs, f.dentry(fs, jail, "prog", 12)), 0), f.vma(0x4000, 0x5000, 0), f.vma(0x5000, 0x6000, 0))
+	f.set(mm, "mm_struct.start_brk", 0x5000)
+	f.set(mm, "mm_struct.brk", 0x6000)
+	first := f.task(1, "first", mm)
+	f.root(first, fs)
+	f.set(f.headOf(f.at(first, "task_struct.fs")), "fs_struct.root.dentry", uint64(jail))
+	for release, want := range map[string]string{"7.2.0": "/prog,,[heap]", "6.10.0": "/prog,[heap],[heap]"} {
+		sys := f.detect()
+		sys.Release = release
+		p, err := Find(context.Background(), f, sys, Options{})
+		if err != nil || len(p.List) != 1 || len(p.List[0].MM.Areas) != 3 {
+			t.Fatalf("%v, %v", p, err)
+		}
+		a := p.List[0].MM.Areas
+		if got := strings.Join([]string{a[0].File.Path, a[1].Name, a[2].Name}, ","); got != want {
+			t.Errorf("%s: %s, want %s", release, got, want)
+		}
 	}
 }

@@ -60,6 +60,7 @@ type finder struct {
 	byTask   map[x86.Virt]role
 	pids     map[int]bool
 	root     path // of process 1
+	lost     bool // a process or an address space could not be read
 
 	areasLeft, nodesLeft int
 	stepsLeft            int

@@ -57,9 +57,9 @@ func TestHostile(t *testing.T) {
 		{"name without end", func(s *small) {
 			s.write(s.at(s.first, "task_struct.comm"), []byte(strings.Repeat("x", 32)))
 		}, "the threads of the task_struct", 4, 14},
-		{"root that is no table", func(s *small) { s.set(s.mm, "mm_struct.pgd", uint64(fakeDirect)+0x300008) }, "is not the address of a table", 4, -1},
-		{"root nowhere", func(s *small) { s.set(s.mm, "mm_struct.pgd", 0x4141414141414141) }, "pgd", 4, -1},
-		{"root outside the capture", func(s *small) { s.set(s.mm, "mm_struct.pgd", uint64(fakeDirect)+0x7ff000) }, "not in capture", 4, -1},
+		{"root that is no table", func(s *small) { s.set(s.mm, "mm_struct.pgd", uint64(fakeDirect)+0x300008) }, "is not the address of a table", 5, 0},
+		{"root nowhere", func(s *small) { s.set(s.mm, "mm_struct.pgd", 0x4141414141414141) }, "pgd", 5, 0},
+		{"root outside the capture", func(s *small) { s.set(s.mm, "mm_struct.pgd", uint64(fakeDirect)+0x7ff000) }, "not in capture", 5, 0},
 		{"mm nowhere", func(s *small) { s.set(s.first, "task_struct.mm", 0x8000000000000000) }, "mm_struct at", 4, -1},
 		{"tree that is none", func(s *small) { s.set(s.mm, "mm_struct.ma_root", 3) }, "which is no pointer", 4, 0},
 		{"tree of one area", func(s *small) { s.set(s.mm, "mm_struct.ma_root", uint64(s.mm)) }, "is no range of pages", 4, 0},
@@ -122,6 +122,9 @@ func TestHostile(t *testing.T) {
 			}
 			if len(p.List) != c.list {
 				t.Errorf("%d processes, want %d: %q", len(p.List), c.list, p.Warnings)
+			}
+			if first := p.List[0]; len(first.Threads) > 0 {
+				t.Errorf("%s has threads", describe(first))
 			}
 			areas := -1
 			if mm := p.List[0].MM; mm != nil {

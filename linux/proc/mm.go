@@ -18,6 +18,7 @@ func (f *finder) mmAt(addr x86.Virt) *MM {
 	mm, err := f.readMM(addr)
 	if err != nil {
 		f.warn("mm_struct at %v: %v", addr, err)
+		f.lost = true
 	}
 	f.mms[addr] = mm
 	return mm

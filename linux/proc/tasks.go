@@ -99,8 +99,11 @@ func (f *finder) tasks(initTask x86.Virt) error {
 		r.next = listPrev
 		if _, err := f.around(r, f.addProcess); err != nil && err != errKnown {
 			f.warn("the list of processes, backwards: %v; those between are missing", err)
-			f.addRoots()
+			f.lost = true
 		}
+	}
+	if f.lost {
+		f.addRoots()
 	}
 	slices.SortFunc(f.out.List, func(a, b *Process) int { return cmp.Compare(a.PID, b.PID) })
 	return f.ctx.Err()

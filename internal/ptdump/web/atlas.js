@@ -20,21 +20,38 @@ class Atlas {
 
   draw(mode, selected) {
     const width = Math.max(200, stripWidth(this.host));
-    this.host.replaceChildren(...this.rows.map((row) => this.row(row, mode, selected, width)));
+    if (this.drawn !== mode.name + width) {
+      this.drawn = mode.name + width;
+      this.host.replaceChildren(...this.rows.map((row) => this.row(row, mode, width)));
+    }
+    this.mark(selected);
   }
 
-  row(row, mode, selected, width) {
+  // mark moves the sign of the selected page.
+  mark(selected) {
+    this.marked?.remove();
+    this.host.querySelector("[aria-selected=true]")?.setAttribute("aria-selected", false);
+    for (const row of this.rows) {
+      const i = row.segments.findIndex((s) => selected >= s.first && selected <= s.last);
+      if (i < 0) continue;
+      const g = this.host.querySelector(`#a${row.i}-${i}`), s = row.segments[i];
+      g.setAttribute("aria-selected", true);
+      g.append(this.marked = caret(s.x + s.w / 2, ATLAS_HEIGHT));
+    }
+  }
+
+  row(row, mode, width) {
     const list = categories(this.space, BY_KIND, row.counts).filter((c) => KINDS[c[0]].label !== "table");
     const mapped = list.reduce((s, c) => s + (["present", "protnone"].includes(KINDS[c[0]].label) ? c[2] : 0), 0);
     const entries = list.reduce((s, c) => s + c[1], 0);
-    const strip = this.strip(row, mode, selected, width);
+    const strip = this.strip(row, mode, width);
     return make("div", { class: "row" },
       make("div", { class: "row-name" }, make("b", {}, row.name), make("code", {}, row.start)),
       strip,
       make("div", { class: "row-size" }, make("b", {}, sizeText(mapped)), make("span", {}, countText(entries, "entry", "entries"))));
   }
 
-  strip(row, mode, selected, width) {
+  strip(row, mode, width) {
     place(row.segments, width);
     const tall = ATLAS_HEIGHT + (row.areas ? 14 : 0);
     const svg = make("svg:svg", {
@@ -50,11 +67,10 @@ class Atlas {
         svg.append(fold(before.x + before.w, s.x, (ATLAS_TOP + ATLAS_HEIGHT - 4) / 2));
         free = this.holeSize(svg, before, s, free);
       }
-      const here = selected !== null && selected >= s.first && selected <= s.last;
       svg.append(make("svg:g", {
-        id: `a${row.i}-${i}`, role: "option", "aria-selected": here, "aria-label": this.text(row, i),
+        id: `a${row.i}-${i}`, role: "option", "aria-selected": false, "aria-label": this.text(row, i),
       }, ...box(mode, categories(this.space, mode, s.counts), s.x, ATLAS_TOP, s.w, ATLAS_HEIGHT - ATLAS_TOP - 4),
-      rect(s.x, 4, s.w, ATLAS_HEIGHT - 8, "edge"), here ? caret(s.x + s.w / 2, ATLAS_HEIGHT) : null));
+      rect(s.x, ATLAS_TOP, s.w, ATLAS_HEIGHT - ATLAS_TOP - 4, "edge")));
     });
     for (const name of row.areas ?? []) this.areaName(svg, row, name);
     return svg;
@@ -62,8 +78,8 @@ class Atlas {
 
   // holeSize writes above a large hole how large it is, if there is room, and returns where the next may be written.
   holeSize(svg, before, s, free) {
-    const pages = s.first - before.last - 1, text = sizeText(pages * 4096), x = (before.x + before.w + s.x) / 2;
-    const half = text.length * 2.6;
+    const pages = s.first - before.last - 1, text = sizeText(pages * 4096), half = text.length * 2.6;
+    const x = Math.min((before.x + before.w + s.x) / 2, Number(svg.getAttribute("width")) - half);
     if (pages < 2 ** 18 || x - half < free) return free;
     svg.append(make("svg:text", { x: round(x), y: ATLAS_TOP - 3, class: "tiny hole-size", "aria-hidden": "true" }, text));
     return x + half + 4;

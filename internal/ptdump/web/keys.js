@@ -13,6 +13,8 @@ Object.assign(Page.prototype, {
     this.look = "auto";
     this.showTheme();
     document.addEventListener("keydown", (e) => this.key(e));
+    $("levels").addEventListener("keydown", (e) => { if (e.target.id === "sheet") this.sheetKey(e); });
+    $("text").addEventListener("toggle", () => this.rows());
     window.addEventListener("hashchange", () => this.fromHash());
     let width = document.body.clientWidth;
     new ResizeObserver(() => {
@@ -86,8 +88,8 @@ Object.assign(Page.prototype, {
     if (at !== null) this.select(at, this.depth);
   },
 
-  sheetKey(e, steps) {
-    const s = steps[steps.length - 1], cols = this.walk.columns;
+  sheetKey(e) {
+    const s = this.space.walk(this.page, this.depth).at(-1), cols = this.walk.grid.cols;
     const to = {
       ArrowRight: s.index + 1, ArrowLeft: s.index - 1, ArrowDown: s.index + cols, ArrowUp: s.index - cols, Home: 0, End: SLOTS - 1,
     }[e.key];

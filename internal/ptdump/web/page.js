@@ -73,11 +73,9 @@ class Page {
     this.walk.draw(this.mode, steps, this.page);
     drawEntry(this.space, $("decoded"), steps);
     this.crumbs(steps);
-    this.legend();
-    this.rows(steps);
-    const sheet = $("sheet");
-    sheet.addEventListener("keydown", (e) => this.sheetKey(e, steps));
-    if (focused) sheet.focus({ preventScroll: true });
+    if (this.legendOf !== this.mode) this.legend();
+    this.rows();
+    if (focused) $("sheet").focus({ preventScroll: true });
     const s = steps[steps.length - 1];
     this.say(this.walk.text(s, s.index));
     this.toHash(steps);
@@ -94,6 +92,7 @@ class Page {
   }
 
   legend() {
+    this.legendOf = this.mode;
     const all = categories(this.space, this.mode, this.space.count(this.space.tables[0], 7));
     const items = all.map(([set, n, bytes]) => {
       const look = this.mode.sets[set];
@@ -118,9 +117,10 @@ class Page {
     this.select(at, 9);
   }
 
-  // rows is the table at hand as text.
-  rows(steps) {
-    const s = steps[steps.length - 1], e = this.space.entries(s.table), lines = [];
+  // rows is the table at hand as text, made when somebody looks at it.
+  rows() {
+    if (!$("text").open) return $("rows").replaceChildren();
+    const s = this.space.walk(this.page, this.depth).at(-1), e = this.space.entries(s.table), lines = [];
     for (let i = 0; i < SLOTS;) {
       let [, to] = sameAround(e.cls, i);
       const c = this.space.info.classes[e.cls[i]];

@@ -29,7 +29,7 @@ const RIGHT_SETS = Array.from({ length: 16 }, (_, r) => ({
 const SIZES = ["", "4K", "2M", "1G", "512G", "256T"];
 const LEVEL_SETS = SIZES.map((s, l) => ({
   label: `${LEVELS[l]}, ${s}`, color: ["none", "sky", "orange", "red", "grey", "grey"][l],
-  pattern: ["", "", "diag", "cross", "grid", "grid"][l], letter: ["", "", "2M", "1G", "", ""][l],
+  pattern: ["", "", "diag", "cross", "grid", "grid"][l], letter: ["", "", "2M", "1G", "512G", "256T"][l],
 }));
 
 const KEY_SETS = Array.from({ length: 17 }, (_, k) => ({

@@ -9,6 +9,9 @@ class Walk {
   draw(mode, steps, page) {
     this.mode = mode;
     this.width = Math.max(240, this.host.clientWidth);
+    const key = [mode.name, this.width, ...steps.map((s, i) => i < steps.length - 1 ? `${s.table.id}.${s.index}` : s.table.id)].join(" ");
+    if (this.drawn === key) return this.moveCursor(steps[steps.length - 1]);
+    this.drawn = key;
     const parts = [];
     steps.forEach((s, i) => {
       const last = i === steps.length - 1;
@@ -16,6 +19,16 @@ class Walk {
       if (!last) parts.push(this.zoom(s));
     });
     this.host.replaceChildren(...parts);
+  }
+
+  // moveCursor selects another cell of the sheet that is there.
+  moveCursor(s) {
+    const svg = this.host.querySelector("#sheet"), g = this.grid;
+    svg.querySelector("[aria-selected=true]")?.setAttribute("aria-selected", false);
+    svg.querySelector(`#s${s.index}`)?.setAttribute("aria-selected", true);
+    svg.setAttribute("aria-activedescendant", `s${s.index}`);
+    g.lit.setAttribute("x", round(g.margin + s.index % g.cols * g.w - 1));
+    g.lit.setAttribute("y", round(Math.floor(s.index / g.cols) * g.h - 1));
   }
 
   head(s, depth) {
@@ -106,10 +119,10 @@ class Walk {
       svg.append(row);
     }
     if (s.table.detail === DETAIL_SUMMARY) this.summary(svg, s, margin, lines * h);
-    const x = margin + s.index % cols * w, y = Math.floor(s.index / cols) * h;
-    svg.append(rect(x - 1, y - 1, w + 2, h + 2, "lit"));
+    const x = margin + s.index % cols * w, y = Math.floor(s.index / cols) * h, lit = rect(x - 1, y - 1, w + 2, h + 2, "lit");
+    svg.append(lit);
     this.track(svg, s, lines * h);
-    this.columns = cols;
+    this.grid = { lit, margin, cols, w, h };
     this.pointer(svg, s, depth, (px, py) => px < margin || py >= lines * h ? -1 : Math.floor(py / h) * cols + Math.floor((px - margin) / w));
     return svg;
   }
