@@ -17,8 +17,10 @@ cache=${PTEMU_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/ptemu}
 
 # Kernels, and the Debian suite that has them.
 declare -A suite_of=([6.1]=bookworm [6.12]=trixie [7.2]=sid)
-# Modules the guest loads, in this order. A kernel that has one built in lacks the file.
-modules=(qemu_fw_cfg brd)
+# Modules, in the order in which they are loaded. A kernel that has one built in lacks the file. The guest of the captures
+# takes the first two; the agent takes all, for files on a disk.
+modules=(qemu_fw_cfg brd crc16 crc32c_generic mbcache jbd2 ext4)
+guest_modules='0[01]-*.ko'
 
 die() { echo "capture.sh: $*" >&2; exit 1; }
 say() { echo "capture.sh: $*" >&2; }
@@ -92,7 +94,7 @@ first_of() {
 fetch_kernel() {
 	local version=$1 suite=${suite_of[$1]:-} out=$cache/kernels/$1 image package deb release tmp
 	[[ -n $suite ]] || die "no suite known for kernel $version (known: ${!suite_of[*]})"
-	[[ -e $out/release && ${PTEMU_UPDATE:-0} != 1 ]] && return
+	[[ -e $out/release && ${PTEMU_UPDATE:-0} != 1 && $(cat "$out/modules/list" 2>/dev/null) == "${modules[*]}" ]] && return
 	say "fetching kernel $version from $suite"
 	configure_apt "$suite"
 	apt_for "$suite" apt-get update -qq || die "apt-get update failed for $suite"
@@ -121,6 +123,7 @@ fetch_kernel() {
 take_modules() { # FOLDER RELEASE
 	local dir=$1 release=$2 i file name
 	mkdir -p "$dir/modules"
+	echo "${modules[*]}" >"$dir/modules/list"
 	for i in "${!modules[@]}"; do
 		name=$(printf '%02d-%s.ko' "$i" "${modules[i]}")
 		file=$(find "$dir/root" -path "*/modules/$release/*" -name "${modules[i]}.ko*" | head -n 1)
@@ -139,7 +142,8 @@ make_initrd() {
 	rm -rf "$root"
 	mkdir -p "$root"/{dev,proc,sys,modules}
 	cp "$cache/init" "$root/init"
-	cp "$dir"/modules/*.ko "$root/modules/" 2>/dev/null || true
+	# shellcheck disable=SC2086
+	cp "$dir"/modules/$guest_modules "$root/modules/" 2>/dev/null || true
 	(cd "$root" && find . | LC_ALL=C sort | cpio --quiet -o -H newc --owner=0:0) | gzip -1 >"$dir/initrd.gz"
 	rm -rf "$root"
 }
@@ -191,21 +195,27 @@ run() {
 	done
 }
 
-case ${1:-} in
-list) capture -list ;;
-prepare)
-	shift
-	(($#)) || set -- "${!suite_of[@]}"
-	only_one
-	prepare "$@"
-	;;
-run)
-	shift
-	only_one
-	run "$@"
-	;;
-*)
-	sed -n '2,/^set /{/^set /d;s/^# \{0,1\}//;p}' "${BASH_SOURCE[0]}"
-	exit 2
-	;;
-esac
+# The script is read to its end before anything runs, so that it can be edited meanwhile.
+main() {
+	case ${1:-} in
+	list) capture -list ;;
+	prepare)
+		shift
+		(($#)) || set -- "${!suite_of[@]}"
+		only_one
+		prepare "$@"
+		;;
+	run)
+		shift
+		only_one
+		run "$@"
+		;;
+	*)
+		sed -n '2,/^set /{/^set /d;s/^# \{0,1\}//;p}' "${BASH_SOURCE[0]}"
+		exit 2
+		;;
+	esac
+}
+
+main "$@"
+exit

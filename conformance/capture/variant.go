@@ -70,7 +70,7 @@ var variants = []variant{
 	{name: "plain-6.1-4level-pti", kernel: "6.1", cpu: fourLevels, cpus: 1, options: "pti=on", mode: "plain", dumps: processDumps,
 		what: "ordinary processes, PTI"},
 	{name: "many-7.2", kernel: "7.2", cpu: fourLevels, cpus: 1, mode: manyMode, memoryMiB: 2048, dumps: everyDump[:1],
-		what: "a thousand processes that map 16 GiB; for measurements"},
+		what: "a thousand processes that map 20 GiB together; for measurements"},
 }
 
 // usual are the variants that are made when none is named.

@@ -134,3 +134,32 @@ func TestBadLines(t *testing.T) {
 		}
 	}
 }
+
+// TestFolders: a folder that is being written is not there yet, and every dump of a folder is.
+func TestFolders(t *testing.T) {
+	root, more := t.TempDir(), t.TempDir()
+	for _, name := range []string{root + "/testdata/captures/a/qemu-registers.txt", more + "/b/qemu-registers.txt", more + "/c.new/qemu-registers.txt",
+		more + "/d/other", more + "/b/tables.elf.zst", more + "/b/full.kdump", more + "/b/filtered.kdump", more + "/b/filtered.kdump.vmcore"} {
+		if err := os.MkdirAll(filepath.Dir(name), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(name, nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	t.Setenv("PTEMU_CAPTURES", more)
+	folders, err := Folders(root)
+	if err != nil || len(folders) != 2 || folders[0].Name() != "a" || folders[1].Name() != "b" {
+		t.Fatalf("%v, %v", folders, err)
+	}
+	var names []string
+	for _, dump := range folders[1].Dumps() {
+		names = append(names, filepath.Base(dump))
+	}
+	if want := []string{"tables.elf.zst", "full.kdump", "filtered.kdump"}; !slices.Equal(names, want) {
+		t.Errorf("dumps: %v", names)
+	}
+	if len(folders[0].Dumps()) != 0 {
+		t.Error("a folder without dumps has some")
+	}
+}

@@ -28,6 +28,9 @@ type Folder struct {
 // Name returns the last element of the folder's path.
 func (f Folder) Name() string { return filepath.Base(f.Dir) }
 
+// inTheMaking is at the end of the name of a folder that is not complete.
+const inTheMaking = ".new"
+
 // Folders returns the capture folders below root: the committed ones, and those in the folders that the
 // environment variable PTEMU_CAPTURES lists. A folder that the variable names must exist.
 func Folders(root string) ([]Folder, error) {
@@ -41,7 +44,7 @@ func Folders(root string) ([]Folder, error) {
 		n := len(all)
 		for _, e := range entries {
 			f := Folder{Dir: filepath.Join(dir, e.Name())}
-			if e.IsDir() && f.Has("qemu-registers.txt") {
+			if e.IsDir() && f.Has("qemu-registers.txt") && filepath.Ext(f.Dir) != inTheMaking {
 				all = append(all, f)
 			}
 		}
@@ -52,10 +55,11 @@ func Folders(root string) ([]Folder, error) {
 	return all, nil
 }
 
-// Dumps returns the paths of the folder's captures.
+// Dumps returns the paths of the folder's captures: of the tables, of the whole memory, and of the memory without the
+// pages that makedumpfile leaves out.
 func (f Folder) Dumps() []string {
 	var all []string
-	for _, pattern := range []string{"tables.elf*", "full.*"} {
+	for _, pattern := range []string{"tables.elf*", "full.*", "filtered.kdump"} {
 		m, _ := filepath.Glob(filepath.Join(f.Dir, pattern))
 		all = append(all, m...)
 	}
