@@ -103,7 +103,7 @@ func (m *machine) reboot() {
 
 // both runs a program on both sides. After a failure of the machine there is a new one.
 func (m *machine) both(p *litmus.Program) (compare.Result, error) {
-	r, err := compare.Both(p, m.release, func(p *litmus.Program) (litmus.Target, error) { return m.k.Fresh(context.Background(), p) })
+	r, err := compare.Both(p, litmus.Release(m.k.Release()), func(p *litmus.Program) (litmus.Target, error) { return m.k.Fresh(context.Background(), p) })
 	if err != nil && !strings.HasPrefix(err.Error(), "emulator") {
 		m.t.Logf("%s: a new machine after: %v", p.Name, err)
 		m.reboot()

@@ -31,6 +31,9 @@ func spin(flag *uint64, sign uint64)
 // setPKRU sets the rights of protection keys.
 func setPKRU(value uint32)
 
+// thread makes a thread of the calling process that sleeps for ever, and returns its id or an errno negated.
+func thread() int
+
 // handlerPC and restorerPC return the addresses of the signal handler and of what it returns to.
 func handlerPC() uintptr
 func restorerPC() uintptr

@@ -73,8 +73,7 @@ func answerBells() error {
 			return fmt.Errorf("ring for slot %d", n)
 		}
 		if n == 0 {
-			own(slot(0))
-			ring(wire.Done)
+			ring(own(slot(0)))
 			continue
 		}
 		ring(pass(n))
@@ -98,6 +97,9 @@ func openPort() error {
 	return unix.IoctlSetTermios(fd, unix.TCSETS, &raw)
 }
 
+// patience is how long a process may take to answer or to end, step how often is looked; in milliseconds.
+const patience, step = 10000, 20
+
 // pass has a process perform what its slot holds, and returns the answer.
 func pass(n int) byte {
 	if pids[n] == 0 {
@@ -105,11 +107,8 @@ func pass(n int) byte {
 	}
 	bell = byte(n)
 	syscall.RawSyscall(unix.SYS_WRITE, uintptr(commands[n][1]), bellAddress(), 1)
-	const step, patience = 20, 4000 // milliseconds
 	for waited := 0; waited < patience; waited += step {
-		pollSet = unix.PollFd{Fd: int32(answers[0]), Events: unix.POLLIN}
-		ready, _, _ := syscall.RawSyscall(unix.SYS_POLL, pollAddress(), 1, step)
-		if ready == 1 {
+		if answered(step) {
 			syscall.RawSyscall(unix.SYS_READ, uintptr(answers[0]), bellAddress(), 1)
 			if m := slot(n); m[wire.Op] == wire.OpFork && int64(m[wire.Result]) > 0 {
 				pids[m[wire.Arg]] = int(m[wire.Result])
@@ -146,8 +145,8 @@ func drain(n int) {
 	}
 }
 
-// own performs a command for process 1 itself.
-func own(m *words) {
+// own performs a command for process 1 itself, and returns the answer.
+func own(m *words) byte {
 	switch m[wire.Op] {
 	case wire.OpSpawn:
 		n := int(m[wire.Arg])
@@ -159,7 +158,13 @@ func own(m *words) {
 			pids[n] = pid
 		}
 	case wire.OpReset:
-		reset()
+		if !reset() {
+			return wire.Stuck
+		}
+	case wire.OpWatch:
+		watch(int32(m[wire.Arg]))
+	case wire.OpUnwatch:
+		unwatch(int32(m[wire.Arg]))
 	case wire.OpRead:
 		m[wire.Result] = readFile()
 	case wire.OpWrite:
@@ -167,24 +172,26 @@ func own(m *words) {
 	case wire.OpSyscall:
 		perform(m, 0)
 	}
+	return wire.Done
 }
 
-// reset ends all processes.
-func reset() {
+// reset ends all processes, and reports whether they have ended. One that does not return from a call may not.
+func reset() bool {
+	watches = 0
 	for n := range pids {
 		if pids[n] != 0 {
 			syscall.RawSyscall(unix.SYS_KILL, uintptr(pids[n]), uintptr(unix.SIGKILL), 0)
 		}
 	}
+	ended := true
 	for n := range pids {
-		for pids[n] != 0 {
-			got, _, errno := syscall.RawSyscall6(unix.SYS_WAIT4, uintptr(pids[n]), statusAddress(), 0, 0, 0, 0)
-			if int(got) == pids[n] || errno == unix.ECHILD {
-				pids[n] = 0
-			}
+		for waited := 0; pids[n] != 0 && !reaped(n) && waited < patience; waited++ {
+			syscall.RawSyscall(unix.SYS_POLL, 0, 0, 1)
 		}
+		ended = ended && pids[n] == 0
 		drain(n)
 	}
+	return ended
 }
 
 func errnoOf(err error) uint64 {

@@ -18,6 +18,7 @@ import (
 func setUp() error {
 	mounts := []struct{ fs, dir, options string }{
 		{"proc", "/proc", ""}, {"sysfs", "/sys", ""}, {"devtmpfs", "/dev", ""}, {"tmpfs", "/shm", "huge=never"},
+		{"tmpfs", "/hugeshm", "huge=always"}, {"ramfs", "/ramfs", ""}, {"debugfs", "/sys/kernel/debug", ""},
 	}
 	for _, m := range mounts {
 		if err := os.MkdirAll(m.dir, 0o755); err != nil {
@@ -32,6 +33,9 @@ func setUp() error {
 	}
 	quietKernel()
 	if err := startSwap("/dev/ram0", 4097); err != nil {
+		return err
+	}
+	if err := mountDisk(); err != nil {
 		return err
 	}
 	// From here on the console is ours alone.
@@ -72,8 +76,13 @@ func quietKernel() {
 		{"/proc/sys/vm/watermark_boost_factor", "0"},
 		{"/proc/sys/vm/compaction_proactiveness", "0"},
 		{"/proc/sys/vm/page-cluster", "0"},
+		{"/proc/sys/vm/dirty_writeback_centisecs", "0"},
 		{"/proc/sys/vm/overcommit_memory", "1"},
 		{"/proc/sys/kernel/numa_balancing", "0"},
+		{"/sys/kernel/debug/sched/numa_balancing/scan_delay_ms", "1"},
+		{"/sys/kernel/debug/sched/numa_balancing/scan_period_min_ms", "1"},
+		{"/sys/kernel/debug/sched/numa_balancing/scan_period_max_ms", "10"},
+		{"/sys/kernel/debug/sched/numa_balancing/scan_size_mb", "16"},
 		{"/proc/sys/kernel/kptr_restrict", "0"},
 		{"/proc/sys/kernel/print-fatal-signals", "0"},
 		{"/sys/kernel/mm/transparent_hugepage/khugepaged/scan_sleep_millisecs", "100000000"},

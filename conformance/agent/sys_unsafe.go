@@ -53,6 +53,8 @@ func actionAddress() uintptr     { return uintptr(unsafe.Pointer(&action)) }
 func usageAddress(i int) uintptr { return uintptr(unsafe.Pointer(&usage[i])) }
 func bellAddress() uintptr       { return uintptr(unsafe.Pointer(&bell)) }
 func statusAddress() uintptr     { return uintptr(unsafe.Pointer(&status)) }
+func messageAddress() uintptr    { return uintptr(unsafe.Pointer(&message)) }
+func pollSetsAddress() uintptr   { return uintptr(unsafe.Pointer(&pollSets)) }
 func pollAddress() uintptr       { return uintptr(unsafe.Pointer(&pollSet)) }
 
 // swapOn is swapon(2).

@@ -76,6 +76,8 @@ func perform(m *words, n int) {
 		doAccess(m, data(n), uintptr(wire.DataAddress(n)))
 	case wire.OpSpin:
 		spin(&m[wire.Spin], wire.SpinSign(n))
+	case wire.OpThread:
+		m[wire.Result] = uint64(thread())
 	case wire.OpPKRU:
 		setPKRU(uint32(m[wire.Arg]))
 	}

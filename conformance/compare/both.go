@@ -7,6 +7,7 @@ import (
 
 	"ptemu/arch/x86"
 	"ptemu/litmus"
+	"ptemu/mm"
 	"ptemu/pgtable"
 )
 
@@ -18,13 +19,16 @@ type Result struct {
 	NotHere     string // why one of them cannot run it
 }
 
-// Both runs the program on the emulator of a release and on what fresh gives, and compares. The emulator's swap device is
-// one that is read without the swap cache, as a RAM disk is. An error of fresh that has a method NotHere() string is no
+// Both runs the program on the emulator of a release, "6.12" or one of its stable updates, and on what fresh gives, and
+// compares. The emulator's swap device is one that is read without the swap cache, as a RAM disk is. An error of fresh that has a method NotHere() string is no
 // failure.
 func Both(p *litmus.Program, kernel string, fresh func(*litmus.Program) (litmus.Target, error)) (r Result, err error) {
 	e, err := litmus.NewEmulator(withSwapDirect(p), kernel, "")
 	if err != nil {
 		return r, err
+	}
+	if err := addStack(e); err != nil {
+		return r, errors.Join(err, e.Close())
 	}
 	if r.A, err = runAndClose(p, flushing{e}, kernel); err != nil {
 		return r, fmt.Errorf("emulator: %w", err)
@@ -38,7 +42,12 @@ func Both(p *litmus.Program, kernel string, fresh func(*litmus.Program) (litmus.
 	case err != nil:
 		return r, err
 	}
-	if r.B, err = runAndClose(p, t, kernel); err != nil {
+	r.B, err = runAndClose(p, t, kernel)
+	switch {
+	case errors.As(err, &not): // seen only on the way
+		r.NotHere, r.Counts = not.NotHere(), Counts{NotHere: 1}
+		return r, nil
+	case err != nil:
 		return r, fmt.Errorf("kernel: %w", err)
 	}
 	if r.NotHere = r.A.NotHere; r.NotHere == "" {
@@ -46,6 +55,18 @@ func Both(p *litmus.Program, kernel string, fresh func(*litmus.Program) (litmus.
 	}
 	r.Differences, r.Counts = Compare(r.A, r.B)
 	return r, nil
+}
+
+// addStack gives the first process an area above all that programs use, as a stack is: calls about a range without an area
+// fail otherwise where there is none above it either.
+func addStack(e *litmus.Emulator) error {
+	const at, pages = 0x7ffff0000000, 32
+	c := e.Machine().CPU(0)
+	if err := c.Run(e.Process(litmus.DefaultProcess)); err != nil {
+		return err
+	}
+	_, err := c.Mmap(mm.MmapArgs{Addr: at, Length: pages * x86.PageSize, Prot: mm.ProtRead | mm.ProtWrite, Flags: mm.MapFixed})
+	return err
 }
 
 // withSwapDirect returns the program for a machine with such a swap device.

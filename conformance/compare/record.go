@@ -42,6 +42,15 @@ type reader interface {
 	Raw(process string, va x86.Virt) (litmus.Entry, error)
 }
 
+// settler is a target that has things to do behind each operation, so that the next finds all pages at rest.
+type settler interface{ Settle() error }
+
+// atRest are the verbs that leave pages at rest anyway.
+var atRest = map[string]bool{
+	"map": true, "unmap": true, "protect": true, "fork": true, "exit": true, "pkru": true, "file": true, "uffd": true, "uffd-register": true,
+	"uffd-unregister": true, "uffd-protect": true, "scan-protect": true, "clear-refs": true,
+}
+
 // Run runs the program on a fresh target as the kernel release, and records every step. Whatever comes of an operation,
 // the program goes on; only an error that is no outcome of the language ends it.
 func Run(p *litmus.Program, t litmus.Target, kernel string) (*Record, error) {
@@ -72,6 +81,7 @@ type recorder struct {
 	spans     map[string]litmus.Span
 	step      *litmus.Step
 	did       bool
+	ended     bool // by an operation that never ends
 	outcome   litmus.Outcome
 	err       error
 }
@@ -80,6 +90,9 @@ func (r *recorder) before(s *litmus.Step) { r.step, r.did, r.outcome = s, false,
 
 // Do passes an operation on, and tells the runner that it ended as expected.
 func (r *recorder) Do(c *litmus.Call) litmus.Outcome {
+	if r.ended {
+		return litmus.Outcome{Faults: r.step.Faults, Errno: r.step.Fails}
+	}
 	switch c.Op.Verb {
 	case "map":
 		r.region(c.Op.Name, litmus.Span{VA: c.New, Pages: c.Op.Count})
@@ -87,7 +100,10 @@ func (r *recorder) Do(c *litmus.Call) litmus.Outcome {
 		r.region(c.Op.Name, litmus.Span{VA: c.New, Pages: int(c.Op.Num("pages", uint64(c.At.Pages)))})
 	}
 	out := r.Target.Do(c)
-	r.did, r.outcome = true, out
+	if t, ok := r.Target.(settler); ok && out.Err == nil && !atRest[c.Op.Verb] {
+		out.Err = t.Settle()
+	}
+	r.did, r.outcome, r.ended = true, out, out.Errno == "ERESTARTNOINTR"
 	if out.Err != nil {
 		r.err = fmt.Errorf("%v: %s: %w", r.step.Pos, r.step, out.Err)
 		return out

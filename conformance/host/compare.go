@@ -127,15 +127,9 @@ func (c *comparer) page(rowA, rowB *row, k int) string {
 		x.SoftDirty, y.SoftDirty = false, false
 		a.Scan, b.Scan = a.Scan&^mm.PageSoftDirty, b.Scan&^mm.PageSoftDirty
 	}
-	if a.Scan^b.Scan == mm.PageWritten && !x.Present {
-		switch {
-		case !x.Swapped:
-			c.passed[emptyTable]++
-			a.Scan = b.Scan
-		case c.has.oldGuards && x.Guard && x.UffdWP && b.Scan&mm.PageWritten == 0:
-			c.passed[guardWrites]++
-			a.Scan = b.Scan
-		}
+	if a.Scan^b.Scan == mm.PageWritten && c.has.oldGuards && x.Guard && x.UffdWP && b.Scan&mm.PageWritten == 0 {
+		c.passed[guardWrites]++
+		a.Scan = b.Scan
 	}
 	switch {
 	case x != y:

@@ -121,7 +121,7 @@ func (r *recorder) Do(c *litmus.Call) litmus.Outcome {
 		r.region(c.Op.Name, litmus.Span{VA: c.New, Pages: int(c.Op.Num("pages", uint64(c.At.Pages)))})
 	}
 	out := r.viewer.Do(c)
-	if errors.Is(out.Err, vm.ErrStuck) {
+	if out.Errno == mm.ErrRestart.Error() || errors.Is(out.Err, vm.ErrStuck) {
 		r.out.steps = append(r.out.steps, step{line: r.line, hangs: true})
 		r.hangs = true
 		return out

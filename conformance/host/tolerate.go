@@ -19,11 +19,8 @@ type tolerance struct {
 	last bool
 }
 
-// The tolerances of pages.
-const (
-	emptyTable  = "empty-table"
-	guardWrites = "guard-written"
-)
+// guardWrites is the tolerance of pages.
+const guardWrites = "guard-written"
 
 // tolerances are all differences that are passed over.
 var tolerances = []tolerance{
@@ -49,15 +46,6 @@ var tolerances = []tolerance{
 			part := !op.At.Whole && op.At.Last-op.At.First+1 < x86.EntriesPerTable
 			return f.between && op.Verb == "collapse" && part && (e == "well" && h == "fails EINVAL" || e == "fails EINVAL" && h == "well")
 		}},
-	{name: "guards-never-come",
-		reason: "MADV_GUARD_INSTALL on shared memory zaps what is there and tries again; marks of write protection survive the zap, " +
-			"and the kernel tries for ever. No emulator can do that in its place",
-		ends: func(_ *features, op *litmus.Op, e, h string) bool {
-			return op.Verb == "advise" && e == "well" && h == "never"
-		}, last: true},
-	{name: emptyTable,
-		reason: "PAGEMAP_SCAN calls an empty entry written, but not one whose table does not exist. Fork makes tables for tables, the " +
-			"emulator only for entries; MADV_DONTNEED frees empty tables from 6.14 on (CONFIG_PT_RECLAIM), the emulator's does not"},
 	{name: guardWrites,
 		reason: "before 6.19, PAGEMAP_SCAN finds the write protection of a guard that it has protected itself; 7.2 calls all guards written"},
 }

@@ -39,7 +39,7 @@ func (t *Target) access(c *litmus.Call, p *process) litmus.Outcome {
 		}
 		value = c.Op.Num("=", wire.Anything)
 	}
-	if err := p.slot.Ring(wire.OpAccess, kind, uint64(c.At.VA)+uint64(first), value, uint64(n), uint64(c.At.Pages)); err != nil {
+	if err := p.ring(wire.OpAccess, kind, uint64(c.At.VA)+uint64(first), value, uint64(n), uint64(c.At.Pages)); err != nil {
 		return outcome(err)
 	}
 	last := int(p.slot.Word(wire.Result)) - 1

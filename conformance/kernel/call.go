@@ -5,6 +5,7 @@ package kernel
 import (
 	"errors"
 	"fmt"
+	"time"
 
 	"ptemu/conformance/vm"
 	"ptemu/conformance/wire"
@@ -22,13 +23,45 @@ func errnoError(r uint64) error {
 	return nil
 }
 
+// ring has the process do something. One that does not answer is in a call that does not return, which nothing ends: with
+// it, the machine is of no more use.
+func (p *process) ring(op uint64, args ...uint64) error {
+	if p.k.fatal != nil {
+		return p.k.fatal
+	}
+	err := p.slot.Ring(op, args...)
+	if err != nil && !errors.Is(err, vm.ErrDied) {
+		p.k.fatal = fmt.Errorf("the call does not return, the machine is given up: %w", err)
+		return p.k.fatal
+	}
+	return err
+}
+
 // call makes a system call in the process.
 func (p *process) call(nr uint64, args ...uint64) (uint64, error) {
-	if err := p.slot.Ring(wire.OpSyscall, append([]uint64{nr}, args...)...); err != nil {
+	if err := p.ring(wire.OpSyscall, append([]uint64{nr}, args...)...); err != nil {
 		return 0, err
 	}
 	r := p.slot.Word(wire.Result)
 	return r, errnoError(r)
+}
+
+// call makes a system call in process 1.
+func (k *Kernel) call(nr uint64, args ...uint64) (uint64, error) {
+	if err := k.ring(wire.OpSyscall, append([]uint64{nr}, args...)...); err != nil {
+		return 0, err
+	}
+	r := k.init.Word(wire.Result)
+	return r, errnoError(r)
+}
+
+// at is where process 1 sees byte i of its data.
+func (k *Kernel) at(i int) uint64 { return wire.DataAddress(0) + uint64(i) }
+
+// open opens a file of the guest in process 1.
+func (k *Kernel) open(name string, flags uint64) (uint64, error) {
+	k.init.Data()[copy(k.init.Data(), name)] = 0
+	return k.call(unix.SYS_OPEN, k.at(0), flags|unix.O_CLOEXEC, 0)
 }
 
 // at is where the process sees byte i of its data.
@@ -49,13 +82,18 @@ func (e wrongError) Error() string { return string(e) }
 func outcome(err error) litmus.Outcome {
 	var errno unix.Errno
 	var wrong wrongError
+	var fault faultError
 	switch {
 	case err == nil:
 		return litmus.Outcome{}
 	case errors.As(err, &wrong):
 		return litmus.Outcome{Wrong: string(wrong)}
+	case errors.As(err, &fault):
+		return litmus.Outcome{Faults: string(fault)}
 	case errors.Is(err, vm.ErrDied):
 		return litmus.Outcome{Faults: "killed"}
+	case errors.Is(err, vm.ErrStuck): // the process still tries
+		return litmus.Outcome{Errno: "ERESTARTNOINTR"}
 	case errors.As(err, &errno):
 		if name := unix.ErrnoName(errno); name != "" {
 			return litmus.Outcome{Errno: name}
@@ -69,10 +107,14 @@ type opFunc func(t *Target, c *litmus.Call, p *process) error
 
 // Do implements [litmus.Target].
 func (t *Target) Do(c *litmus.Call) litmus.Outcome {
+	if time.Now().After(t.deadline) {
+		return litmus.Outcome{Err: fmt.Errorf("the program runs for more than %v", programPatience)}
+	}
 	p := t.processes[c.Process]
 	if p == nil {
 		return litmus.Outcome{Err: fmt.Errorf("there is no process %s any more", c.Process)}
 	}
+	t.running[max(c.CPU, 0)] = p
 	switch c.Op.Verb {
 	case "read", "write", "exec":
 		return t.access(c, p)
@@ -85,7 +127,7 @@ func (t *Target) Do(c *litmus.Call) litmus.Outcome {
 
 // find returns what carries out a verb, nil if nothing does.
 func find(verb string) opFunc {
-	for _, ops := range []map[string]opFunc{spaceOps, uffdOps, pageOps} {
+	for _, ops := range []map[string]opFunc{spaceOps, uffdOps, pageOps, fileOps, holdOps, kernelOps} {
 		if f := ops[verb]; f != nil {
 			return f
 		}

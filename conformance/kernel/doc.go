@@ -10,4 +10,9 @@
 //     the tables as a waiting access leaves them. SIGBUS is told apart by what the entry and the area say.
 //   - There is one processor. A step that names another runs on it as well; flushes that are late do not show.
 //   - Nothing can be stopped in the middle: programs with points are not for kernels.
+//   - What the language says the kernel does by itself (KSM, khugepaged, reclaim, NUMA hints) is asked for through its files,
+//     and waited for. What holds pages (pipes, rings) is open in process 1, not in the program's processes.
+//
+// What must always hold: a call that does not return costs the machine. Whoever meets one marks the machine as lost, every
+// operation after it is the same error, and the next program boots another.
 package kernel

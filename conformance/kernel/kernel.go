@@ -25,7 +25,17 @@ type Kernel struct {
 	init   *vm.Slot
 	this   bool   // the kernel that we ourselves run on: see OnThis
 	orders uint64 // of large folios that are on
+	cold   uint64 // address of a page of process 1 that is for Settle, 0: not yet
 	fatal  error  // after which the machine is of no more use
+	guest
+}
+
+// guest is what the guest has, and how it is set up now.
+type guest struct {
+	disk, damon, pkeys bool
+	held               []uint64 // descriptors in process 1 that hold pages
+	swapless           bool     // nothing swaps
+	ksmSleep           int      // changed to wake ksmd
 }
 
 // Open boots the kernel. The error wraps [vm.ErrNotPrepared] if there is none.
@@ -36,15 +46,34 @@ func Open(ctx context.Context, c Config) (*Kernel, error) {
 	if c.Agent == "" {
 		c.Agent = filepath.Join(c.Cache, "agent")
 	}
-	m, err := vm.Boot(ctx, vm.Config{Kernels: filepath.Join(c.Cache, "kernels"), Version: c.Kernel, Agent: c.Agent, CPU: c.CPU, Options: c.Options})
-	if err != nil {
+	k := &Kernel{cfg: c}
+	if err := k.boot(ctx); err != nil {
 		return nil, err
 	}
-	k := &Kernel{cfg: c, m: m, init: m.Slot(0)}
-	if err := k.setUp(); err != nil {
-		return nil, errors.Join(err, m.Close())
-	}
 	return k, nil
+}
+
+// boot starts a machine.
+func (k *Kernel) boot(ctx context.Context) error {
+	c := k.cfg
+	m, err := vm.Boot(ctx, vm.Config{Kernels: filepath.Join(c.Cache, "kernels"), Version: c.Kernel, Agent: c.Agent, CPU: c.CPU, Options: c.Options})
+	if err != nil {
+		return err
+	}
+	*k = Kernel{cfg: c, m: m, init: m.Slot(0)}
+	if err := k.setUp(); err != nil {
+		k.fatal = err
+		return errors.Join(err, m.Close())
+	}
+	return nil
+}
+
+// reboot replaces a machine that is of no more use.
+func (k *Kernel) reboot(ctx context.Context) error {
+	if k.this {
+		return k.fatal
+	}
+	return errors.Join(k.m.Close(), k.boot(ctx))
 }
 
 func (k *Kernel) setUp() error {
@@ -57,6 +86,23 @@ func (k *Kernel) setUp() error {
 		return err
 	}
 	k.layout = swapentry.NewLayout(k.abi)
+	return k.look()
+}
+
+// look learns what the guest has.
+func (k *Kernel) look() error {
+	mounts, err := k.read("/proc/mounts")
+	if err != nil {
+		return err
+	}
+	k.disk = bytes.Contains(mounts, []byte(" /disk ext4 "))
+	processor, err := k.read("/proc/cpuinfo")
+	if err != nil {
+		return err
+	}
+	k.pkeys = bytes.Contains(processor, []byte(" ospke"))
+	_, err = k.read(damonFolder + "nr_kdamonds")
+	k.damon = err == nil
 	return nil
 }
 
@@ -109,6 +155,9 @@ func (k *Kernel) read(name string) ([]byte, error) {
 	}
 	return k.m.Text(int(r)), nil
 }
+
+// Live is a socket of QEMU's machine protocol that nobody uses.
+func (k *Kernel) Live() string { return k.m.Live() }
 
 // Console returns what the guest has printed.
 func (k *Kernel) Console() []byte { return k.m.Console() }

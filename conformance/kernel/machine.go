@@ -27,6 +27,9 @@ const maxOrder = 8
 // machine sets up what the program wants of the machine. The swap device is a RAM disk, read without the swap cache,
 // whether the program says so or not.
 func (t *Target) machine(p *litmus.Program) error {
+	if otherNode(p) {
+		return NotHereError("all processors are on one node")
+	}
 	huge, zero, orders := "madvise", "1", uint64(0)
 	for _, o := range p.Machine {
 		switch o.Name {
@@ -49,6 +52,17 @@ func (t *Target) machine(p *litmus.Program) error {
 		}
 	}
 	return errors.Join(t.k.write(hugeFolder+"enabled", huge), t.k.write(hugeFolder+"use_zero_page", zero), t.orders(orders))
+}
+
+// otherNode reports that the program has NUMA hints, and processors of both nodes.
+func otherNode(p *litmus.Program) bool {
+	const first = 2 // processor of the second node
+	hints, other := false, false
+	for i := range p.Steps {
+		hints = hints || p.Steps[i].Op.Verb == "numa"
+		other = other || p.Steps[i].CPU >= first
+	}
+	return hints && other
 }
 
 // orders says which large folios anonymous faults take. Kernels before 6.8 take none.

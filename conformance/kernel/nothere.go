@@ -10,17 +10,12 @@ import (
 
 // unavailable are verbs that no system call offers, and why.
 var unavailable = map[string]string{
-	"numa":             "nothing but the scheduler asks for NUMA hints",
-	"khugepaged":       "khugepaged is not asked for one table",
 	"device-exclusive": "no device that takes pages for itself",
 	"swap-fail":        "no swap device that fails",
 }
 
-// notYet are verbs that the agent could be taught.
-var notYet = []string{
-	"get", "pin", "release", "device-read", "device-write", "ksm", "split", "truncate", "punch", "writeback", "file-write", "file-read",
-	"swapoff", "swapon",
-}
+// guestOnly are verbs that need process 1 of a machine of our own.
+var guestOnly = []string{"get", "pin", "release", "device-read", "device-write", "ksm", "reclaim", "khugepaged", "numa", "swapoff", "swapon", "msync"}
 
 // NotHere implements [litmus.Target].
 func (t *Target) NotHere(op *litmus.Op) string { return t.k.NotHere(op) }
@@ -30,8 +25,11 @@ func (k *Kernel) NotHere(op *litmus.Op) string {
 	if why, ok := unavailable[op.Verb]; ok {
 		return why
 	}
-	if slices.Contains(notYet, op.Verb) || !runs(op.Verb) {
-		return "running kernels are not asked to " + op.Verb + " yet"
+	if k.this && slices.Contains(guestOnly, op.Verb) {
+		return "not on the machine that runs the tests: " + op.Verb
+	}
+	if !runs(op.Verb) {
+		return "running kernels cannot " + op.Verb
 	}
 	lacks := func(has bool, what string) string {
 		if has {
@@ -42,10 +40,16 @@ func (k *Kernel) NotHere(op *litmus.Op) string {
 	late := k.cfg.Kernel != "6.1"
 	switch op.Verb {
 	case "file":
-		return lacks(!op.Has("disk") && !op.Has("ramfs") && !op.Has("mkwrite") && !op.Has("order"), "only files of shared memory yet")
+		return k.fileNotHere(op)
+	case "pin":
+		return lacks(op.Has("write"), "nobody keeps pins for reading")
+	case "pkru":
+		return lacks(k.this || k.pkeys, "the processor has no protection keys")
+	case "map", "protect":
+		return lacks(k.this || k.pkeys || !op.Has("pkey"), "the processor has no protection keys")
 	case "uffd":
-		if op.Has("event-fork") || op.Has("event-remap") {
-			return "nobody reads userfaultfd's events yet"
+		if k.this && (op.Has("event-fork") || op.Has("event-remap")) {
+			return "nobody reads userfaultfd's events on the machine that runs the tests"
 		}
 		return lacks(late || !op.Has("wp-unpopulated") && !op.Has("wp-async"), "userfaultfd without this feature")
 	case "uffd-poison":

@@ -4,7 +4,6 @@ package kernel
 
 import (
 	"encoding/binary"
-	"fmt"
 	"strconv"
 
 	"ptemu/arch/x86"
@@ -27,7 +26,6 @@ var pageOps = map[string]opFunc{
 	"swap-out":     func(t *Target, c *litmus.Call, p *process) error { return t.advise(c, p, "pageout") },
 	"collapse":     func(t *Target, c *litmus.Call, p *process) error { return t.advise(c, p, "collapse") },
 	"poison":       func(t *Target, c *litmus.Call, p *process) error { return t.advise(c, p, "hwpoison") },
-	"file":         opFile,
 	"scan-protect": opScanProtect,
 }
 
@@ -77,33 +75,7 @@ func (t *Target) source(p *process, b byte, pages int) (uint64, error) {
 		unix.MAP_PRIVATE|unix.MAP_ANONYMOUS|unix.MAP_FIXED, ^uint64(0), 0); err != nil {
 		return 0, err
 	}
-	return at, p.slot.Ring(wire.OpAccess, wire.Store, at, uint64(b), x86.PageSize, uint64(pages))
-}
-
-// opFile makes a file of zeros in shared memory.
-func opFile(t *Target, c *litmus.Call, p *process) error {
-	path := "/shm/" + c.Op.Name
-	fd, err := p.call(unix.SYS_OPEN, p.text(0, path), unix.O_RDWR|unix.O_CREAT|unix.O_TRUNC, 0o600)
-	if err != nil {
-		return err
-	}
-	t.files[c.Op.Name] = path
-	_, err = p.call(unix.SYS_FTRUNCATE, fd, uint64(c.Op.Count)*x86.PageSize)
-	_, closing := p.call(unix.SYS_CLOSE, fd)
-	if err == nil {
-		err = closing
-	}
-	return err
-}
-
-// open opens a file of the program; mappings keep it.
-func (t *Target) open(p *process, name string) (int, error) {
-	path, ok := t.files[name]
-	if !ok {
-		return 0, fmt.Errorf("there is no file %s on this kernel", name)
-	}
-	fd, err := p.call(unix.SYS_OPEN, p.text(0, path), unix.O_RDWR, 0)
-	return int(fd), err
+	return at, p.ring(wire.OpAccess, wire.Store, at, uint64(b), x86.PageSize, uint64(pages))
 }
 
 // PAGEMAP_SCAN. Linux: include/uapi/linux/fs.h:struct pm_scan_arg

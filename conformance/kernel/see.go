@@ -63,8 +63,10 @@ func (t *Target) Entry(process string, va x86.Virt) (litmus.Entry, error) {
 		pfn += x86.PFN(va.Index(x86.LevelPTE))
 	}
 	v.PFN = pfn
-	v.Page, err = t.page(pfn)
-	return v, err
+	if v.Page, err = t.page(pfn); err != nil || v.Page == nil || t.k.this {
+		return v, err
+	}
+	return v, t.pageFacts(pfn, v.Page)
 }
 
 // pfnOf returns the frame that an entry names: of a page, or of one that is on its way.
@@ -127,21 +129,10 @@ func parseRange(line string) (start, end x86.Virt, ok bool) {
 	return x86.Virt(a), x86.Virt(b), err1 == nil && err2 == nil
 }
 
-// Pagemap implements [litmus.Target].
-func (t *Target) Pagemap(process string, va x86.Virt) ([]string, error) {
-	return nil, fmt.Errorf("pagemap of a running kernel is not read yet")
-}
-
-// Scan implements [litmus.Target].
-func (t *Target) Scan(process string, va x86.Virt) ([]string, error) {
-	return nil, fmt.Errorf("PAGEMAP_SCAN of a running kernel is not asked yet")
-}
-
-// unseen are the expectations that neither the tables nor memory answer.
+// unseen are the expectations that neither tables nor memory nor the files of procfs answer.
 var unseen = map[string]bool{
-	"point": true, "fault": true, "zero-page": true, "anon-exclusive": true, "anon": true, "ksm": true, "pinned": true, "swap-cached": true,
-	"page-dirty": true, "flush-pending": true, "mapcount": true, "refs": true, "order": true, "vm-page-prot": true, "areas": true,
-	"scan": true, "pagemap": true,
+	"point": true, "fault": true, "anon-exclusive": true, "pinned": true, "page-dirty": true, "flush-pending": true, "refs": true,
+	"vm-page-prot": true,
 }
 
 // Sees implements [litmus.Partial].

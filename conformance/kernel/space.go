@@ -3,6 +3,7 @@
 package kernel
 
 import (
+	"errors"
 	"fmt"
 	"strconv"
 	"strings"
@@ -91,7 +92,7 @@ func opProtect(_ *Target, c *litmus.Call, p *process) error {
 // setPKRU sets the rights of protection keys.
 func (p *process) setPKRU(value uint64) error {
 	p.pkru = value
-	return p.slot.Ring(wire.OpPKRU, value)
+	return p.ring(wire.OpPKRU, value)
 }
 
 // protectKey is pkey_mprotect; keys that are not allocated yet are, which must not change their rights.
@@ -151,7 +152,8 @@ func opFork(t *Target, c *litmus.Call, p *process) error {
 	if err != nil {
 		return err
 	}
-	if err := p.slot.Ring(wire.OpFork, uint64(n)); err != nil {
+	t.k.init.SetWord(wire.Forked, 0)
+	if err := p.ring(wire.OpFork, uint64(n)); err != nil {
 		return err
 	}
 	pid := p.slot.Word(wire.Result)
@@ -159,7 +161,7 @@ func opFork(t *Target, c *litmus.Call, p *process) error {
 		return err
 	}
 	child := &process{name: c.Op.Name, n: n, pid: int(pid), pkeys: p.pkeys, pkru: p.pkru}
-	return t.meet(child)
+	return errors.Join(t.meet(child), t.k.adopt(child, p))
 }
 
 func opExit(t *Target, c *litmus.Call, p *process) error {

@@ -6,6 +6,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
+	"time"
 
 	"ptemu/arch/x86"
 	"ptemu/conformance/vm"
@@ -19,25 +21,40 @@ type Target struct {
 	ctx       context.Context
 	processes map[string]*process
 	files     map[string]string
+	handles   map[string]*handle
+	running   map[int]*process // by processor: as the program has it, not as the guest has
+	deadline  time.Time
 }
+
+// programPatience is how long a program may run: a call that makes no progress is ended by nobody.
+const programPatience = 3 * time.Minute
 
 // process is a process of the guest.
 type process struct {
-	name   string
-	slot   *vm.Slot
-	n      int
-	pid    int
-	root   x86.PFN
-	uffd   int  // descriptor, -1: none
-	sigbus bool // the program asked for SIGBUS itself
-	scan   int  // of /proc/self/pagemap, -1: not open
-	pkeys  int  // allocated
-	pkru   uint64
+	k       *Kernel
+	name    string
+	slot    *vm.Slot
+	n       int
+	pid     int
+	root    x86.PFN
+	uffd    int    // descriptor, -1: none
+	sigbus  bool   // the program asked for SIGBUS itself
+	watched uint64 // the same userfaultfd in process 1, which reads its events; 0: it has none
+	scan    int    // of /proc/self/pagemap, -1: not open
+	company bool   // it has a second thread
+	pkeys   int    // allocated
+	pkru    uint64
 }
 
-// Fresh ends what the program before left and makes the first process of p.
+// Fresh ends what the program before left and makes the first process of p. A machine that has been given up is booted
+// again.
 func (k *Kernel) Fresh(ctx context.Context, p *litmus.Program) (litmus.Target, error) {
-	t := &Target{k: k, ctx: ctx, processes: map[string]*process{}, files: map[string]string{}}
+	if k.fatal != nil {
+		if err := k.reboot(ctx); err != nil {
+			return nil, err
+		}
+	}
+	t := &Target{k: k, ctx: ctx, deadline: time.Now().Add(programPatience), processes: map[string]*process{}, files: map[string]string{}, handles: map[string]*handle{}, running: map[int]*process{}}
 	if err := t.machine(p); err != nil {
 		return nil, err
 	}
@@ -48,7 +65,7 @@ func (k *Kernel) Fresh(ctx context.Context, p *litmus.Program) (litmus.Target, e
 		if err == nil {
 			return t, nil
 		}
-		if try == tries || !errors.Is(err, vm.ErrStuck) {
+		if try == tries || !errors.Is(err, vm.ErrStuck) || k.fatal != nil {
 			return nil, err
 		}
 	}
@@ -57,7 +74,7 @@ func (k *Kernel) Fresh(ctx context.Context, p *litmus.Program) (litmus.Target, e
 // spawn ends all processes and makes the first one.
 func (t *Target) spawn() error {
 	const first = 1
-	if err := errors.Join(t.k.ring(wire.OpReset), t.k.ring(wire.OpSpawn, first)); err != nil {
+	if err := errors.Join(t.k.reset(), t.k.ring(wire.OpSpawn, first)); err != nil {
 		return err
 	}
 	pid := t.k.init.Word(wire.Result)
@@ -68,13 +85,20 @@ func (t *Target) spawn() error {
 	if err := t.meet(p); err != nil {
 		return err
 	}
+	if !t.k.pkeys {
+		return nil
+	}
 	return p.setPKRU(0) // Linux begins with all keys but 0 refused
+}
 
+// reset ends all processes and releases what is held.
+func (k *Kernel) reset() error {
+	return errors.Join(k.ring(wire.OpReset), k.drop(slices.Clone(k.held)...), k.swapOn())
 }
 
 // meet learns a new process's root table.
 func (t *Target) meet(p *process) (err error) {
-	p.slot = t.k.m.Slot(p.n)
+	p.k, p.slot = t.k, t.k.m.Slot(p.n)
 	p.uffd, p.scan = -1, -1
 	if t.k.this {
 		t.processes[p.name] = p
@@ -127,5 +151,8 @@ func (t *Target) Verify() error { return nil }
 
 // Close implements [litmus.Target]: it ends the processes, not the machine.
 func (t *Target) Close() error {
-	return t.k.ring(wire.OpReset)
+	if t.k.fatal != nil {
+		return nil // the step has said so
+	}
+	return t.k.reset()
 }

@@ -4,7 +4,10 @@ package kernel
 
 import (
 	"encoding/binary"
+	"errors"
+	"fmt"
 
+	"ptemu/conformance/wire"
 	"ptemu/litmus"
 
 	"golang.org/x/sys/unix"
@@ -53,12 +56,16 @@ var uffdFeatures = map[string]uint64{
 // uffdOps are the verbs of userfaultfd.
 var uffdOps = map[string]opFunc{
 	"uffd": opUffd,
-	"uffd-close": func(_ *Target, _ *litmus.Call, p *process) error {
+	"uffd-close": func(t *Target, _ *litmus.Call, p *process) error {
 		if p.uffd < 0 {
 			return unix.EINVAL
 		}
 		_, err := p.call(unix.SYS_CLOSE, uint64(p.uffd))
 		p.uffd = -1
+		if p.watched != 0 {
+			err = errors.Join(err, t.k.ring(wire.OpUnwatch, p.watched), t.k.drop(p.watched))
+			p.watched = 0
+		}
 		return err
 	},
 	"uffd-register": func(t *Target, c *litmus.Call, p *process) error {
@@ -139,6 +146,38 @@ func (t *Target) openUffd(p *process, features uint64) error {
 		return err
 	}
 	p.uffd, p.sigbus = int(fd), features&featureSigbus != 0
+	if features&(featureFork|featureRemap) != 0 {
+		return t.k.watch(p)
+	}
+	return nil
+}
+
+// watch has process 1 read the events of the process's userfaultfd: who causes one waits until it is read.
+func (k *Kernel) watch(p *process) error {
+	mine, err := k.share(p, uint64(p.uffd))
+	if err != nil {
+		return err
+	}
+	p.watched = mine
+	return k.ring(wire.OpWatch, mine)
+}
+
+// adopt gives a child the userfaultfd of its own that an event of the fork brought process 1, if there was one.
+func (k *Kernel) adopt(child, parent *process) error {
+	mine := k.init.Word(wire.Forked)
+	if mine == 0 {
+		return nil
+	}
+	k.held = append(k.held, mine)
+	pidfd, err := child.call(unix.SYS_PIDFD_OPEN, 1, 0)
+	if err != nil {
+		return fmt.Errorf("pidfd_open: %v", err)
+	}
+	fd, err := child.call(unix.SYS_PIDFD_GETFD, pidfd, mine, 0)
+	if err := errors.Join(err, child.close(pidfd)); err != nil {
+		return fmt.Errorf("pidfd_getfd: %v", err)
+	}
+	child.uffd, child.sigbus, child.watched = int(fd), parent.sigbus, mine
 	return nil
 }
 

@@ -85,6 +85,12 @@ func (m *Machine) file(name string) string { return filepath.Join(m.scratch, nam
 // nodeMiB is the memory of each of the two nodes.
 const nodeMiB = 256
 
+// Live is a second socket of QEMU's machine protocol, for whoever wants to look at the guest while it runs.
+func (m *Machine) Live() string { return m.file("live") }
+
+// MemoryBytes is the size of the guest's memory, which begins at address 0.
+const MemoryBytes = 2 * nodeMiB << 20
+
 func (m *Machine) arguments(c Config, dir string) []string {
 	cpu := c.CPU
 	if cpu == "" {
@@ -95,10 +101,10 @@ func (m *Machine) arguments(c Config, dir string) []string {
 		"-nodefaults", "-vga", "none", "-display", "none", "-no-reboot",
 		"-kernel", filepath.Join(dir, "vmlinuz"), "-initrd", m.file("initrd"),
 		"-append", strings.TrimSpace("console=ttyS0 quiet panic=-1 pti=off nokaslr norandmaps numa_balancing=disable " +
-			"damon_stat.enabled=0 GODEBUG=asyncpreemptoff=1 " + c.Options),
+			"damon_stat.enabled=0 proc_mem.force_override=always no_timer_check GODEBUG=asyncpreemptoff=1 " + c.Options),
 		"-serial", "file:" + m.file("console"),
 		"-chardev", "socket,id=bell,path=" + m.file("bell") + ",server=on,wait=off", "-serial", "chardev:bell",
-		"-qmp", "unix:" + m.file("qmp") + ",server=on,wait=off",
+		"-qmp", "unix:" + m.file("qmp") + ",server=on,wait=off", "-qmp", "unix:" + m.Live() + ",server=on,wait=off",
 	}
 	for n := range 2 {
 		args = append(args, "-object", fmt.Sprintf("memory-backend-file,id=ram%d,size=%dM,mem-path=%s,share=on", n, nodeMiB, m.nodeFile(n)))

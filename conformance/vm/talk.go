@@ -107,7 +107,7 @@ func (s *Slot) Root(ctx context.Context) (x86.PFN, error) {
 }
 
 // spinPatience is how long a process may take until it spins: somewhat more than the agent waits for it.
-const spinPatience = 6 * time.Second
+const spinPatience = 12 * time.Second
 
 func (s *Slot) spinning(ctx context.Context) (x86.PFN, error) {
 	for start := time.Now(); s.Word(wire.Spin) != 1; {

@@ -47,6 +47,7 @@ const (
 	WrongAt   // of a load: where the first byte is that is not as expected, plus 1
 	WrongByte // what it is
 	Spin      // 1: the process spins in user mode until the host writes 0
+	Forked    // of slot 0: the userfaultfd that an event of a fork brought process 1
 )
 
 // SpinSign is what a spinning process has in register R12, so that it is not mistaken for another.
@@ -59,14 +60,17 @@ const (
 	OpFork               // Arg: slot of the child; Result: its pid
 	OpSpin               // sets Spin, and waits until it is 0
 	OpPKRU               // Arg: new value
+	OpThread             // a second thread, which never does anything; Result: its id
 )
 
 // What process 1 can be asked for.
 const (
-	OpSpawn = iota + 100 // Arg: slot of a new process
-	OpReset              // ends all processes
-	OpRead               // a file, whose name is in the data: its text to TextAddress; Result: length
-	OpWrite              // Arg: length; data: the file's name, NUL, what is to be written
+	OpSpawn   = iota + 100 // Arg: slot of a new process
+	OpReset                // ends all processes, and watches nothing any more; Stuck if one does not end
+	OpRead                 // a file, whose name is in the data: its text to TextAddress; Result: length
+	OpWrite                // Arg: length; data: the file's name, NUL, what is to be written
+	OpWatch                // Arg: descriptor of a userfaultfd, whose events process 1 reads from now on
+	OpUnwatch              // Arg: the same, no more
 )
 
 // Arguments of an access. It is made at the address, then one page on, and so forth, as often as AccessPages says, but

@@ -43,7 +43,8 @@ func (r running) run(ctx context.Context, p *litmus.Program, on litmus.RunOn) (l
 	} else if err != nil {
 		return litmus.Result{}, err
 	}
-	res := litmus.Run(p, t, on.Kernel, "", litmus.Observer{})
+	res := litmus.Run(p, t, litmus.Release(k.Release()), "", litmus.Observer{}) // which may have what came with an update
+	res.Kernel = on.Kernel
 	return res, t.Close()
 }
 
