@@ -27,6 +27,7 @@ type process struct {
 	space *mm.Space
 	cpu   int
 	uffd  *mm.Uffd
+	pkru  map[int]uint32 // by CPU: the register is switched with the process
 }
 
 // standing is an operation under way.
@@ -63,7 +64,7 @@ func NewEmulator(p *Program, kernel, policy string) (*Emulator, error) {
 	if err != nil {
 		return nil, errors.Join(err, m.Close())
 	}
-	e.spaces[DefaultProcess] = &process{space: s}
+	e.spaces[DefaultProcess] = &process{space: s, pkru: map[int]uint32{}}
 	return e, nil
 }
 
@@ -143,6 +144,11 @@ func (e *Emulator) on(c *Call) (*process, *mm.CPU, error) {
 		return nil, nil, fmt.Errorf("the machine has %d processors: say machine cpus %d", e.m.CPUs(), n+1)
 	}
 	cpu := e.m.CPU(n)
+	if cpu.PKRU() != p.pkru[n] {
+		if err := cpu.SetPKRU(p.pkru[n]); err != nil {
+			return nil, nil, err
+		}
+	}
 	if cpu.Space() == p.space {
 		return p, cpu, nil
 	}

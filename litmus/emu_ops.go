@@ -36,8 +36,9 @@ var spaceOps = map[string]opFunc{
 	"advise":  opAdvise,
 	"fork":    opFork,
 	"exit":    opExit,
-	"pkru": func(_ *Emulator, c *Call, _ *process, cpu *mm.CPU) error {
-		return cpu.SetPKRU(uint32(c.Op.Num("value", 0)))
+	"pkru": func(_ *Emulator, c *Call, p *process, cpu *mm.CPU) error {
+		p.pkru[cpu.ID()] = uint32(c.Op.Num("value", 0))
+		return cpu.SetPKRU(p.pkru[cpu.ID()])
 	},
 	"migrate": opMigrate,
 	"numa": func(_ *Emulator, c *Call, _ *process, cpu *mm.CPU) error {
@@ -109,7 +110,7 @@ func opFork(e *Emulator, c *Call, p *process, cpu *mm.CPU) error {
 	if err != nil {
 		return err
 	}
-	child := &process{space: s, cpu: p.cpu}
+	child := &process{space: s, cpu: p.cpu, pkru: map[int]uint32{p.cpu: cpu.PKRU()}}
 	if p.uffd != nil {
 		for _, u := range p.uffd.Forked() {
 			if u.Space() == s {

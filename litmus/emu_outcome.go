@@ -46,5 +46,5 @@ var signalNames = map[mm.Signal]string{
 
 var errnos = []error{
 	mm.ErrInval, mm.ErrNoMem, mm.ErrAgain, mm.ErrExist, mm.ErrNoEnt, mm.ErrFault, mm.ErrBusy, mm.ErrAccess, mm.ErrPerm, mm.ErrNoSys,
-	mm.ErrIO, mm.ErrHWPois, mm.ErrSrch,
+	mm.ErrIO, mm.ErrHWPois, mm.ErrSrch, mm.ErrRestart,
 }

@@ -115,13 +115,7 @@ func (e *Emulator) Pagemap(name string, va x86.Virt) ([]string, error) {
 		return nil, fmt.Errorf("there is no process %s any more", name)
 	}
 	w := p.space.Pagemap(va, 1)[0].Parts()
-	var names []string
-	for i, has := range []bool{w.Present, w.Swapped, w.File, w.Exclusive, w.SoftDirty, w.UffdWP, w.Guard} {
-		if has {
-			names = append(names, pagemapNames[i])
-		}
-	}
-	return names, nil
+	return PagemapNames(w), nil
 }
 
 // Scan implements [Target].
@@ -138,11 +132,5 @@ func (e *Emulator) Scan(name string, va x86.Virt) ([]string, error) {
 	if err != nil || len(r.Regions) == 0 {
 		return nil, err
 	}
-	var names []string
-	for i, n := range scanNames {
-		if r.Regions[0].Categories>>i&1 != 0 {
-			names = append(names, n)
-		}
-	}
-	return names, nil
+	return ScanNames(uint64(r.Regions[0].Categories)), nil
 }

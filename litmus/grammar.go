@@ -172,7 +172,7 @@ var faultNames = []string{"uffd-wp", "uffd-missing", "segv-map", "segv-access", 
 
 // The errnos with which calls fail.
 var errnoNames = []string{"EINVAL", "ENOMEM", "EAGAIN", "EEXIST", "ENOENT", "EFAULT", "EBUSY", "EACCES", "EPERM",
-	"ENOSYS", "EIO", "EHWPOISON", "ESRCH"}
+	"ENOSYS", "EIO", "EHWPOISON", "ESRCH", "ERESTARTNOINTR"}
 
 // itemKind is what follows the name of an expected item.
 type itemKind uint8

@@ -100,7 +100,7 @@ func (p *Program) Validate() error {
 		if !slices.Contains(policyNames(), r.Policy) {
 			return bad(r.Pos, "policy", r.Policy, policyNames())
 		}
-		if r.Kernel != "" && !slices.Contains(Kernels(), r.Kernel) {
+		if r.Kernel != "" && !slices.Contains(Kernels(), minor(r.Kernel)) {
 			return bad(r.Pos, "release", r.Kernel, Kernels())
 		}
 	}

@@ -8,8 +8,8 @@ const (
 	regionAlign = x86.Virt(x86.EntriesPerTable * x86.PageSize)
 )
 
-// places gives every region its addresses: those of the largest that bears the name.
-func (p *Program) places() map[string]Span {
+// Places gives every region its addresses: those of the largest that bears the name.
+func (p *Program) Places() map[string]Span {
 	size, behind, order := map[string]int{}, map[string]string{}, []string{}
 	add := func(name string, n int, after string) {
 		if _, known := size[name]; !known {

@@ -47,7 +47,7 @@ type Observer struct {
 // end as it should; expectations that fail do not end it.
 func Run(p *Program, t Target, kernel, policy string, o Observer) Result {
 	r := &runner{
-		prog: p, t: t, d: newDecoder(t.ABI()), places: p.places(), size: map[string]int{}, marks: map[string]remembered{},
+		prog: p, t: t, d: newDecoder(t.ABI()), places: p.Places(), size: map[string]int{}, marks: map[string]remembered{},
 		standing: map[int]*Step{}, out: Result{Program: p, Kernel: kernel, Policy: policy},
 	}
 	if !p.Kernels.holds(kernel, policy) {

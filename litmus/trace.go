@@ -18,7 +18,7 @@ import (
 // are told, and who still owes it to them. With allPoints, points that every access passes are shown, too.
 func Trace(w io.Writer, p *Program, e *Emulator, on RunOn, allPoints bool) (Result, error) {
 	out := bufio.NewWriter(w)
-	t := &tracer{w: out, e: e, d: newDecoder(e.ABI()), places: p.places(), owed: map[int]string{}, allPoints: allPoints}
+	t := &tracer{w: out, e: e, d: newDecoder(e.ABI()), places: p.Places(), owed: map[int]string{}, allPoints: allPoints}
 	e.Watch(t.event)
 	defer e.Watch(nil)
 	t.last = t.snapshot()

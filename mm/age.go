@@ -123,7 +123,7 @@ func (a *ager) entry(t pgtable.PTECursor, i, last int) (n int, split x86.PFN) {
 	}
 	young := false
 	for j := range n {
-		young = t.TestAndClearYoung(i+j) || young
+		young = a.makesOld() && t.TestAndClearYoung(i+j) || young
 	}
 	if young {
 		a.g.PTEs(t, i, i+n-1)
@@ -131,6 +131,9 @@ func (a *ager) entry(t pgtable.PTECursor, i, last int) (n int, split x86.PFN) {
 	a.isolate(head)
 	return n, 0
 }
+
+// makesOld reports that entries become old.
+func (a *ager) makesOld() bool { return a.how != ageOut || !a.Policy.PageOutKeepsYoung }
 
 // isolate notes that the folio was not used, and that it is to be reclaimed.
 func (a *ager) isolate(head x86.PFN) {

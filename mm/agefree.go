@@ -73,7 +73,9 @@ func (a *ager) huge(slot *pgtable.PMDSlot) bool {
 			return true
 		}
 	}
-	a.agePMD(slot)
+	if a.makesOld() {
+		a.agePMD(slot)
+	}
 	if a.how == ageFree {
 		a.markLazyFree(f)
 	} else {

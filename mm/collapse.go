@@ -19,17 +19,23 @@ func (s *Space) collapseRange(c *CPU, v *VMA, r pgtable.Range) error {
 		return &CallError{"madvise", r.First, ErrInval} // not even an empty piece between two of them
 	}
 	lim := thp.Limits{None: thp.Pages, Swap: thp.Pages, Shared: thp.Pages, UffdArmed: v.flags&vmUffd != 0}
+	var failed error // the last one counts
 	for va := (r.First + size - 1) &^ (size - 1); va+size-1 <= r.Last; va += size {
 		if _, huge := s.hugePMD(va); huge {
 			continue
 		}
-		if verdict, err := s.collapse(c, v, va, lim); err != nil {
+		verdict, err := s.collapse(c, v, va, lim)
+		if err != nil {
 			return &CallError{"madvise", va, err}
-		} else if verdict != thp.CollapseOK {
-			return &CallError{"madvise", va, collapseErrno(verdict)}
+		}
+		if verdict != thp.CollapseOK {
+			failed = &CallError{"madvise", va, s.m.Policy.collapseErrno(verdict)}
+		}
+		if s.m.Policy.collapseEnds(verdict) {
+			break
 		}
 	}
-	return nil
+	return failed
 }
 
 // holdsHuge reports that the area has room for a huge page. Linux: mm/huge_memory.c:thp_vma_suitable_order()
@@ -39,14 +45,30 @@ func (v *VMA) holdsHuge() bool {
 }
 
 // collapseErrno is madvise_collapse_errno().
-func collapseErrno(v thp.Verdict) error {
+func (p *Policy) collapseErrno(v thp.Verdict) error {
 	switch v {
 	case thp.ExceedNone:
-		return ErrBusy
-	case thp.ExceedSwap, thp.ExceedShared, thp.UffdWP, thp.NoWritable, thp.NotReferenced:
+		if p.CollapseNoneBusy {
+			return ErrBusy
+		}
+		return ErrInval
+	case thp.ExceedSwap, thp.ExceedShared, thp.UffdWP, thp.NoWritable, thp.NotReferenced, thp.NoTable:
 		return ErrInval
 	}
 	return ErrAgain
+}
+
+// collapseEnds reports that nothing behind the 2 MiB with this verdict is tried any more.
+//
+// Linux: mm/khugepaged.c:madvise_collapse(), the "whitelisted set of results"
+func (p *Policy) collapseEnds(v thp.Verdict) bool {
+	switch v {
+	case thp.ExceedNone, thp.ExceedSwap, thp.ExceedShared:
+		return true
+	case thp.NoTable:
+		return !p.CollapsePassesHoles
+	}
+	return false
 }
 
 // Khugepaged looks at the 2 MiB at va of the space as khugepaged does, and makes them a huge page if lim allows it.
@@ -146,7 +168,7 @@ func (s *Space) collapsible(v *VMA, va x86.Virt, lim thp.Limits) thp.Verdict {
 	var ptes [thp.Pages]x86.PTE
 	c, err := s.tree.LockPTEs(va, false)
 	if err != nil {
-		return thp.ExceedSwap // nothing at all, not even a table (SCAN_PMD_NULL)
+		return thp.NoTable
 	}
 	for i := range ptes {
 		ptes[i] = c.Get(i)
@@ -158,7 +180,7 @@ func (s *Space) collapsible(v *VMA, va x86.Virt, lim thp.Limits) thp.Verdict {
 			return thp.CollapsePage{}
 		}
 		f := s.m.folio(pfn)
-		return thp.CollapsePage{Fit: s.isolates(v, e), Shared: s.m.sharedMapcount(s.m.head(pfn)), Young: f.flags&pgReferenced != 0}
+		return thp.CollapsePage{Fit: s.isolates(v, e), Shared: s.m.sharedMapcount(pfn), Young: f.flags&pgReferenced != 0}
 	})
 }
 

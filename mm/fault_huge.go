@@ -47,12 +47,12 @@ func (f *fault) base() x86.Virt { return f.va &^ x86.Virt(x86.LevelPMD.Size()-1)
 //
 // Linux: mm/huge_memory.c:do_huge_pmd_anonymous_page()
 func (f *fault) hugeFirstTouch() (done bool, err error) {
+	f.v.prepareAnon() // before userfaultfd is asked
 	if f.flags&faultWrite == 0 {
 		if _, ok := f.m.hugeZero(); ok {
 			if f.v.flags&VMUffdMissing != 0 {
 				return true, f.userfault(false)
 			}
-			f.v.prepareAnon()
 			a := f.v.area()
 			return true, f.mapHuge(a, a.ZeroLeaf())
 		}
@@ -65,7 +65,6 @@ func (f *fault) hugeFirstTouch() (done bool, err error) {
 		f.m.put(pfn)
 		return true, f.userfault(false)
 	}
-	f.v.prepareAnon()
 	if err := f.mapHuge(f.v.area(), f.newHuge(pfn)); err != nil {
 		f.m.put(pfn)
 		return true, err

@@ -50,14 +50,17 @@ func (f *fault) swapPage(slot uint64) (x86.PFN, error) {
 	m := f.m
 	s := &m.swap.slots[slot]
 	if page := s.page; page != 0 {
-		if m.folio(page).flags&pgLocked == 0 {
-			m.get(page)
-			return page, nil
-		}
-		if !m.waitFor(func() bool { return s.page != page || m.folio(page).flags&pgLocked == 0 }) {
+		m.get(page) // who waits for it keeps it in the swap cache
+		locked := m.folio(page).flags&pgLocked != 0
+		switch {
+		case locked && !m.waitFor(func() bool { return m.folio(page).flags&pgLocked == 0 }):
+			m.put(page)
 			return 0, &WaitError{f.va}
+		case s.page != page:
+			m.put(page)
+			return 0, nil
 		}
-		return 0, nil
+		return page, nil
 	}
 	page, err := m.swap.readSlot(slot, m.swap.direct && m.Policy.SwapInBypasses && s.count == 1)
 	switch {

@@ -120,8 +120,13 @@ func (f *fault) ownsLarge(pfn x86.PFN) bool {
 	return folio.ref == n
 }
 
-// sharedMappings is folio_maybe_mapped_shared(): more than one address space maps pages of the folio.
+// sharedMappings reports that more than one address space maps pages of the large folio, as far as the kernel knows.
+//
+// Linux: include/linux/mm.h:folio_maybe_mapped_shared(), in 6.12 folio_likely_mapped_shared()
 func (m *Machine) sharedMappings(head x86.PFN) bool {
+	if m.Policy.Sharing == SharingGuess {
+		return m.likelyShared(head)
+	}
 	var first *Space
 	shared := false
 	for i := range x86.PFN(1) << m.pages[head].order {

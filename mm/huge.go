@@ -58,6 +58,7 @@ func (m *Machine) zappedPMD(g *gather, v *VMA, old x86.PMD) {
 		f.flags |= pgDirty
 	}
 	f.whole--
+	m.markPartly(head)
 	g.putLater(head)
 }
 

@@ -70,8 +70,11 @@ func (k *merger) scan(p Place) int {
 		if !ok || other == pfn || m.pages[other].flags&pgKSM != 0 || *m.content(other) != *m.content(pfn) {
 			continue
 		}
-		k.unstable = append(k.unstable[:i], k.unstable[i+1:]...)
-		return k.mergeTwo(p, pfn, o, other)
+		n := k.mergeTwo(p, pfn, o, other)
+		if n > 0 {
+			k.unstable = append(k.unstable[:i], k.unstable[i+1:]...)
+		}
+		return n
 	}
 	k.unstable = append(k.unstable, p)
 	return 0

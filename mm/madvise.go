@@ -133,7 +133,7 @@ func (s *Space) adviseArea(c *CPU, v *VMA, r pgtable.Range, a Advice) error {
 		}
 		g := c.gather(s)
 		defer g.finish()
-		return s.zap(g, v, r, 0)
+		return s.zap(g, v, r, zapFreesTables)
 	case AdviseFree:
 		if err := bad(!v.Anonymous() || v.flags&VMLocked != 0); err != nil {
 			return err
@@ -239,7 +239,7 @@ func (c *CPU) populatePage(va x86.Virt, write bool) error {
 	switch {
 	case v == nil:
 		return ErrNoMem
-	case write && !v.writable() || v.flags&vmAccess == 0:
+	case write && !v.writable() || !write && v.flags&x86.VMRead == 0 || !v.keyAllows(f&faultWrite|faultUser, c.pkru):
 		return ErrInval
 	}
 	for range maxFaults {
@@ -267,28 +267,66 @@ func (s *Space) touchable(va x86.Virt, write bool) bool {
 	return e.Present() && !e.Protnone() && (!write || e.Write(s.m.abi))
 }
 
-// installGuards makes the slots of r guard markers; pages and other entries there are zapped first.
+// ErrRestart: the kernel begins the call anew, for ever, until the process is killed.
+//
+// Linux: include/linux/errno.h:ERESTARTNOINTR
+var ErrRestart = errors.New("ERESTARTNOINTR")
+
+// guardTries is how often the kernel zaps a range that is to become guards, before it begins the call anew.
+//
+// Linux: mm/madvise.c:MAX_MADVISE_GUARD_RETRIES
+const guardTries = 3
+
+// installGuards makes the slots of r guard markers; pages and other entries there are zapped first. What a zap leaves
+// (markers of write protection, of a file or shared memory) is in the way for ever: the kernel begins the call anew, and
+// here it is ErrRestart.
 //
 // Linux: mm/madvise.c:madvise_guard_install()
 func (s *Space) installGuards(c *CPU, v *VMA, r pgtable.Range) error {
 	v.flags |= VMMaybeGuard
+	if v.Anonymous() {
+		v.prepareAnon()
+	}
 	g := c.gather(s)
 	defer g.finish()
-	if err := s.zap(g, v, r, zapDropMarkers); err != nil {
-		return err
+	var at x86.Virt
+	for range guardTries {
+		var err error
+		if at, err = s.fillGuards(r); err != nil || at > r.Last {
+			return err
+		}
+		if err := s.zap(g, v, r, 0); err != nil {
+			return err
+		}
 	}
+	return &CallError{"madvise", at, ErrRestart}
+}
+
+// fillGuards makes guards of the empty slots from the beginning of r to the first that is neither empty nor a guard, whose
+// address it returns; the one behind r if there is none.
+//
+// Linux: mm/madvise.c:guard_install_pte_entry(), guard_install_pmd_entry()
+func (s *Space) fillGuards(r pgtable.Range) (x86.Virt, error) {
 	guard := s.m.layout.MakePTEMarker(swapentry.MarkerGuard)
-	for va := r.First; ; va += x86.PageSize {
+	for va := r.First; va <= r.Last; va += x86.PageSize {
+		if _, huge := s.hugePMD(va); huge {
+			return va, nil
+		}
 		p, err := s.tree.LockPTEs(va, true)
 		if err != nil {
-			return &CallError{"madvise", va, ErrNoMem}
+			return va, &CallError{"madvise", va, ErrNoMem}
 		}
-		p.Set(va.Index(x86.LevelPTE), guard)
+		i := va.Index(x86.LevelPTE)
+		e := p.Get(i)
+		if e.None() {
+			p.Set(i, guard)
+		}
 		p.Unlock()
-		if va+x86.PageSize > r.Last {
-			return nil
+		if !e.None() && e != guard {
+			return va, nil
 		}
 	}
+	return r.Last + 1, nil
 }
 
 // removeGuards empties the slots of r that are guard markers. Linux: mm/madvise.c:madvise_guard_remove()

@@ -34,16 +34,24 @@ func (c *CPU) movePage(va x86.Virt, node int, all bool) error {
 	switch {
 	case v == nil:
 		return ErrFault
-	case !ok && (s.zeroAt(pageOf(va)) || v.Anonymous() && m.Policy.MoveEmptyFaults && s.emptyAt(pageOf(va))):
+	case !ok && (s.zeroAt(pageOf(va)) && m.Policy.seesProtnone(s, va) || v.Anonymous() && m.Policy.MoveEmptyFaults && s.emptyAt(pageOf(va))):
 		return ErrFault
 	case !ok:
 		return ErrNoEnt
 	case int(m.folio(pfn).node) == node:
 		return nil
-	case !all && m.sharedMapcount(m.head(pfn)):
+	case !all && m.sharedMapcount(pfn):
 		return ErrAccess
 	}
 	return m.migrate(c, m.head(pfn), node)
+}
+
+// seesProtnone reports that move_pages looks at the page at va, whatever the access rights.
+func (p *Policy) seesProtnone(s *Space, va x86.Virt) bool {
+	if d, huge := s.hugePMD(va); huge {
+		return p.MovesProtnone || !d.Protnone()
+	}
+	return p.MovesProtnone || !s.pte(va).Protnone()
 }
 
 // mappedAt returns the page that is mapped at va, whatever the access rights.
@@ -51,18 +59,22 @@ func (c *CPU) movePage(va x86.Virt, node int, all bool) error {
 // Linux: mm/gup.c:follow_page(), which does not see PROT_NONE pages until 6.12: see MovesProtnone
 func (s *Space) mappedAt(va x86.Virt) (x86.PFN, bool) {
 	if d, huge := s.hugePMD(va); huge {
-		pfn, ok := s.m.normalPMD(d)
-		return pfn, ok && (!d.Protnone() || s.m.Policy.MovesProtnone)
+		head, ok := s.m.normalPMD(d)
+		return head + x86.PFN(va.Index(x86.LevelPTE)), ok && (!d.Protnone() || s.m.Policy.MovesProtnone)
 	}
 	e := s.pte(va)
 	pfn, ok := s.m.normal(e)
 	return pfn, ok && (!e.Protnone() || s.m.Policy.MovesProtnone)
 }
 
-// emptyAt reports that nothing at all is at va.
+// emptyAt reports that nothing at all is at va, or a huge page that is inaccessible: the walk ends there.
+//
+// Linux: mm/gup.c:no_page_table()
 func (s *Space) emptyAt(va x86.Virt) bool {
-	_, huge := s.hugePMD(va)
-	return !huge && s.pte(va).None()
+	if d, huge := s.hugePMD(va); huge {
+		return d.Present() && d.Protnone()
+	}
+	return s.pte(va).None()
 }
 
 // zeroAt reports that a zero page is mapped at va.
@@ -74,10 +86,13 @@ func (s *Space) zeroAt(va x86.Virt) bool {
 	return e.Present() && e.PFN(s.m.abi) == s.m.zero
 }
 
-// sharedMapcount reports that the folio is mapped more than once as move_pages sees it.
-func (m *Machine) sharedMapcount(head x86.PFN) bool {
-	if m.pages[head].order == 0 {
-		return m.mapcount(head) > 1
+// sharedMapcount reports that page pfn, or its folio, is mapped more than once as far as the kernel knows.
+//
+// Linux: until 6.8 page_mapcount(), then folio_likely_mapped_shared(), folio_maybe_mapped_shared()
+func (m *Machine) sharedMapcount(pfn x86.PFN) bool {
+	head := m.head(pfn)
+	if m.pages[head].order == 0 || m.Policy.Sharing == SharingPage {
+		return m.pages[pfn].mapped+m.pages[head].whole > 1
 	}
 	return m.sharedMappings(head)
 }
@@ -90,6 +105,9 @@ func (m *Machine) migrate(c *CPU, head x86.PFN, node int) error {
 	src := &m.pages[head]
 	if src.flags&pgLocked != 0 {
 		return ErrBusy
+	}
+	if m.Policy.SplitsPartlyMapped && src.flags&pgPartly != 0 && m.migrateParts(c, head, node) {
+		return nil
 	}
 	old := m.node
 	m.node = node
@@ -124,6 +142,26 @@ func (m *Machine) migrate(c *CPU, head x86.PFN, node int) error {
 	m.put(head)
 	m.put(to)
 	return nil
+}
+
+// migrateParts splits the folio and migrates its pages one by one, as far as that goes: nobody is told about those that
+// stay. False: it cannot be split.
+//
+// Linux: mm/migrate.c:migrate_pages_batch(), try_split_folio()
+func (m *Machine) migrateParts(c *CPU, head x86.PFN, node int) bool {
+	n := x86.PFN(1) << m.pages[head].order
+	m.get(head)
+	if !m.splitFolio(c, head) {
+		m.put(head)
+		return false
+	}
+	for i := range n {
+		if f := &m.pages[head+i]; f.ref > 0 && f.flags&pgTail == 0 && m.mapcount(head+i) > 0 {
+			_ = m.migrate(c, head+i, node)
+		}
+	}
+	m.put(head)
+	return true
 }
 
 // cacheRefs returns the references that caches hold to the folio.
@@ -161,18 +199,14 @@ func (m *Machine) transfer(head, to x86.PFN) {
 //
 // Linux: mm/rmap.c:try_to_migrate()
 func (m *Machine) unmapForMigration(c *CPU, head x86.PFN) {
-	for i := range x86.PFN(1) << m.pages[head].order {
-		m.eachMapping(head+i, false, func(p Mapping) bool {
-			if p.Huge {
-				if i == 0 {
-					m.migratePMD(p, head)
-				}
-			} else {
-				m.migratePTE(p, head+i)
-			}
-			return true
-		})
-	}
+	m.eachInAreas(head, func(p Mapping, pfn x86.PFN) {
+		switch {
+		case !p.Huge:
+			m.migratePTE(p, pfn)
+		case pfn == head:
+			m.migratePMD(p, head)
+		}
+	})
 }
 
 // migratePTE is try_to_migrate_one().
@@ -241,6 +275,7 @@ func (m *Machine) migratePMD(p Mapping, head x86.PFN) {
 	}
 	m.setExclusive(head, false)
 	m.pages[head].whole--
+	m.markPartly(head)
 	m.put(head)
 }
 

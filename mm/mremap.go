@@ -169,17 +169,29 @@ func (s *Space) moveArea(c *CPU, v *VMA, r pgtable.Range, n uint64, flags RemapF
 	}
 	v = s.VMA(r.First)
 	if flags&RemapDontUnmap != 0 {
-		v = s.isolate(v, r.First, r.Last+1)
-		v.flags &^= VMLocked
-		if v.Anonymous() {
-			v.anon = nil
-		}
-		s.mergeAround(v)
+		s.leftBehind(v, r)
 	} else if err := s.unmapRange(c, r); err != nil {
 		return 0, err
 	}
 	s.mergeMoved(s.VMA(to))
 	return to, nil
+}
+
+// leftBehind is what becomes of v, whose pages in r have moved, and which stays.
+//
+// Linux: mm/mremap.c:dontunmap_complete(), before 6.17 the end of move_vma()
+func (s *Space) leftBehind(v *VMA, r pgtable.Range) {
+	if v.flags&VMLocked != 0 {
+		v = s.isolate(v, r.First, r.Last+1)
+		v.flags &^= VMLocked
+	}
+	if v.Start != r.First || v.End != r.Last+1 {
+		return
+	}
+	v.anon, v.chained = nil, false
+	if v.Anonymous() && s.m.Policy.DontUnmapResets {
+		v.pgoff = uint64(v.Start) / x86.PageSize
+	}
 }
 
 // mover says how the entries of v move.

@@ -76,11 +76,7 @@ func (m *Machine) likelyShared(head x86.PFN) bool {
 	switch {
 	case n <= 1:
 		return false
-	case f.order == 0:
-		return true
-	case f.whole > 0:
-		return f.whole > 1 || n > 1<<f.order
-	case n > 1<<f.order:
+	case f.order == 0, f.whole > 0, n > 1<<f.order:
 		return true
 	}
 	return f.mapped > 1
@@ -118,7 +114,7 @@ func (f *fault) misplaced(pfn x86.PFN) bool {
 		return false
 	}
 	file := folio.flags&pgSwapBacked == 0
-	return !(file && f.v.flags&x86.VMExec != 0 && f.m.sharedMapcount(f.m.head(pfn))) && !(file && folio.flags&pgDirty != 0)
+	return !(file && f.v.flags&x86.VMExec != 0 && f.m.sharedMapcount(pfn)) && !(file && folio.flags&pgDirty != 0)
 }
 
 // numaRebuild makes the entry accessible again, and with it those of its large folio where the release does so. upgrade

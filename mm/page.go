@@ -41,6 +41,7 @@ const (
 	pgReferenced                       // was used lately
 	pgPoison                           // has failed
 	pgNoLRU                            // not on an LRU list
+	pgPartly                           // some of its pages, but not all, have lost their last mapping
 	pgLocked                           // somebody works on it while it is mapped nowhere (PG_locked): faults wait
 )
 

@@ -28,7 +28,7 @@ func (c *CPU) poisonRange(r pgtable.Range) error {
 }
 
 // failed handles the failure of a page: its mappings become hwpoison entries, or, where its contents can be read
-// again, empty.
+// again, empty; a page of the swap cache leaves swap entries, which find it there.
 //
 // Linux: mm/memory-failure.c:memory_failure(), hwpoison_user_mappings()
 func (c *CPU) failed(va x86.Virt, pfn x86.PFN) error {
@@ -53,7 +53,14 @@ func (c *CPU) failed(va x86.Virt, pfn x86.PFN) error {
 		if old.Dirty(m.abi) {
 			f.flags |= pgDirty
 		}
-		if f.file == nil || f.flags&pgDirty != 0 || f.file.shmem {
+		switch {
+		case f.flags&(pgAnon|pgSwapCache) == pgAnon|pgSwapCache:
+			e, gone := m.unmappedAnon(old, pfn)
+			t.Set(i, e)
+			if !gone {
+				return true
+			}
+		case f.file == nil || f.flags&pgDirty != 0 || f.file.shmem:
 			t.Set(i, entry)
 		}
 		m.removeMapping(pfn)

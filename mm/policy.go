@@ -58,6 +58,7 @@ type Policy struct {
 	UffdMove          bool // UFFDIO_MOVE (6.8)
 	UffdWPOneArea     bool // UFFDIO_WRITEPROTECT wants its range in one area (6.1)
 	UffdPreparesFirst bool // filling calls give the area an anon_vma before they look whether they may (6.12 on)
+	UffdCopyEndNoMem  bool // UFFDIO_COPY behind the end of a file is ENOMEM (7.2); else EFAULT
 	UffdCopyStrict    bool // UFFDIO_COPY replaces uffd-wp and poison markers only, not guards (7.2)
 
 	// Large folios and huge pages.
@@ -78,12 +79,26 @@ type Policy struct {
 	NUMASharing    NUMASharing
 	CopyOnForkAnon bool // fork copies areas with a guard or an anon_vma only (7.2)
 	ZapKeepsMarker bool // zap keeps uffd-wp markers of anonymous areas (6.1)
+	ZapFreesTables bool // MADV_DONTNEED gives PTE tables back that it leaves empty (6.14 on; CONFIG_PT_RECLAIM)
 	StickyFlags    bool // merged areas keep SOFT_DIRTY of either (7.2)
 	KSMZeroDirty   bool // a KSM zero page is mapped dirty (6.12 on)
 	// MovesProtnone: move_pages moves pages that PROT_NONE makes inaccessible (6.12 on).
 	MovesProtnone bool
 	// MoveEmptyFaults: move_pages answers EFAULT where an anonymous area has no page (6.1), rather than ENOENT.
 	MoveEmptyFaults bool
+	// Sharing is how the kernel finds out, without a walk, that others map pages of a large folio.
+	Sharing Sharing
+	// SplitsPartlyMapped: large folios of which some pages are mapped nowhere are split when they are to be migrated or
+	// reclaimed (6.12 on).
+	SplitsPartlyMapped bool
+	// DiscardsHuge: reclaim drops a lazily freed huge page with its table (6.11 on); else it is split first.
+	DiscardsHuge bool
+	// DiscardOrKeep: where it cannot be dropped, it stays as it is, rather than be split (7.2).
+	DiscardOrKeep bool
+	// CollapseNoneBusy: MADV_COLLAPSE fails with EBUSY where too many slots are empty (6.12 on); else with EINVAL.
+	CollapseNoneBusy bool
+	// CollapsePassesHoles: it goes on behind 2 MiB without a table (7.2).
+	CollapsePassesHoles bool
 	// CollapseWantsEdge: MADV_COLLAPSE of a range that does not even touch an edge between two huge pages fails (6.1, 6.12).
 	CollapseWantsEdge bool
 	// PopulateSkipsHoles: MADV_POPULATE goes on behind a hole (6.1), and fails at the end.
@@ -100,6 +115,10 @@ type Policy struct {
 	// MergeWantsAnon: an area that has had anonymous pages is not merged into a neighbour that has not (until 6.15).
 	MergeWantsAnon bool
 
+	// DontUnmapResets: an anonymous area of which mremap has left nothing but the addresses begins anew, with the page
+	// offset of one that was never touched (6.1, 7.2).
+	DontUnmapResets bool
+
 	// UnwrittenUnaccounted: an area that has had no pages gives up the memory set aside for it when it may not be written
 	// any more (6.12 on), and is then none that its neighbours merge with.
 	UnwrittenUnaccounted bool
@@ -109,9 +128,10 @@ type Policy struct {
 
 	// Reclaim and KSM.
 
-	SwapLarge          bool // large folios go to swap as a whole (6.12 on); else they are split first
-	LazyFreeRefsRevive bool // a reference is enough to make a lazily freed page swap-backed again (6.1)
+	SwapLarge          bool // large folios go to swap as a whole (6.12 on); else they are split first if no PMD maps them
+	LazyFreeRefsRevive bool // a reference is enough to make a lazily freed page swap-backed again (6.1, 6.12)
 	UnmapsBatches      bool // reclaim unmaps pages of a large folio several at once (7.2)
+	PageOutKeepsYoung  bool // MADV_PAGEOUT does not make entries old (6.9 on)
 	UnmergeWrites      bool // unmerging KSM pages is a write to each (6.1); else they are unshared
 }
 
@@ -143,6 +163,15 @@ const (
 	ResolveNoCOW                  // makes it writable without looking
 )
 
+// Sharing says what the kernel knows of the sharing of large folios.
+type Sharing uint8
+
+const (
+	SharingPage  Sharing = iota // how many entries map each page (6.1)
+	SharingGuess                // how many map all of them; else a guess from those of the first page (6.12)
+	SharingExact                // whether more than one address space does (7.2)
+)
+
 // NUMASharing is how a NUMA hint finds out that others map a page.
 type NUMASharing uint8
 
@@ -162,7 +191,7 @@ type Profile struct {
 func Linux6_1() Profile {
 	return Profile{x86.Linux6_1(), Policy{
 		UffdWritenotify: true, SwapInBypasses: true, RestoreReadOnly: true, WPFaultFlushes: true, NUMAKeepsWrite: true, UffdWPOneArea: true,
-		ZapKeepsMarker: true, MergeWantsAnon: true, MoveEmptyFaults: true, PopulateSkipsHoles: true, CollapseWantsEdge: true, LazyFreeRefsRevive: true, UnmergeWrites: true,
+		DontUnmapResets: true, ZapKeepsMarker: true, MergeWantsAnon: true, MoveEmptyFaults: true, PopulateSkipsHoles: true, CollapseWantsEdge: true, LazyFreeRefsRevive: true, UnmergeWrites: true,
 	}}
 }
 
@@ -174,7 +203,8 @@ func Linux6_12() Profile {
 		UffdWPAsync: true, UffdWPUnpopulated: true, UffdPoison: true, UffdMove: true,
 		MTHP: true, FaultMapsShmFolio: true, NoHugeFiles: true, NUMAWholeFolio: true, PopulateStops: true, NUMASharing: NUMASharingPinned,
 		KSMZeroDirty: true, CollapseWantsEdge: true, UffdPreparesFirst: true, MergeWantsAnon: true, SplitDropsZeros: true, MovesProtnone: true, SwapLarge: true, PagemapEachOfHuge: true,
-		UnwrittenUnaccounted: true,
+		UnwrittenUnaccounted: true, Sharing: SharingGuess, SplitsPartlyMapped: true, DiscardsHuge: true, CollapseNoneBusy: true,
+		PageOutKeepsYoung: true, LazyFreeRefsRevive: true,
 	}}
 }
 
@@ -183,27 +213,20 @@ func Linux7_2() Profile {
 	p := Linux6_12()
 	p.Kernel = x86.Linux7_2()
 	p.Policy.ReuseLarge, p.Policy.NUMASharing = ReuseLargeMapcount, NUMASharingMapcount
-	p.Policy.SwapInBypasses = false
+	p.Policy.SwapInBypasses, p.Policy.LazyFreeRefsRevive = false, false
+	p.Policy.UffdCopyEndNoMem = true
 	p.Policy.UffdCopyStrict, p.Policy.HugeZeroWPAllocs, p.Policy.FaultMapsFileFolio, p.Policy.ReadFaultDirty = true, true, true, true
 	p.Policy.GuardMarkers, p.Policy.NUMASkipPinned, p.Policy.CopyOnForkAnon = true, true, true
 	p.Policy.MergeWantsAnon, p.Policy.CollapseWantsEdge, p.Policy.RemapMany = false, false, true
-	p.Policy.PagemapEachOfHuge = false
+	p.Policy.PagemapEachOfHuge, p.Policy.ZapFreesTables = false, true
+	p.Policy.DontUnmapResets = true
+	p.Policy.Sharing, p.Policy.DiscardOrKeep, p.Policy.CollapsePassesHoles = SharingExact, true, true
 	p.Policy.StickyFlags, p.Policy.LazyFreeClean, p.Policy.DeviceKeepsMapping, p.Policy.UnmapsBatches = true, true, true, true
 	return p
 }
 
 // Profiles returns the releases, oldest first.
 func Profiles() []Profile { return []Profile{Linux6_1(), Linux6_12(), Linux7_2()} }
-
-// ProfileNamed returns the release called name: "6.1", "6.12" or "7.2".
-func ProfileNamed(name string) (Profile, error) {
-	for _, p := range Profiles() {
-		if p.Kernel.Release == name {
-			return p, nil
-		}
-	}
-	return Profile{}, fmt.Errorf("mm: no release %q (there are 6.1, 6.12, 7.2)", name)
-}
 
 // Historic is a behaviour that no release models here has any more, or never had: the broken half of a discussion.
 type Historic struct {

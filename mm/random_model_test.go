@@ -45,6 +45,7 @@ type mpage struct {
 	private bool   // has a value of its own
 	values  []byte // then: those that it may have, else zeros
 	since   int    // of a private mapping of a file: it may have been copied when the file's history had this length; 0: not
+	also    []byte // with since: what a page of its own may contain instead
 	freed   bool   // may become zeros any time
 	age     int    // counts the pages that were here
 	zero    bool   // the zero page in a private mapping of a file: goes with the file's page
@@ -68,7 +69,7 @@ func (p *mpage) may() []byte {
 	if p.shared || p.since == 0 {
 		return h[len(h)-1:]
 	}
-	return h[p.since-1:]
+	return slices.Concat(h[p.since-1:], p.also)
 }
 
 // set is a write of the process.
@@ -78,7 +79,7 @@ func (p *mpage) set(v byte) {
 		p.file.set(p.index, v)
 		return
 	}
-	p.private, p.values = true, []byte{v}
+	p.private, p.values, p.also = true, []byte{v}, nil
 }
 
 // mayCopy: a private mapping of a file may have got a page of its own, unwritten.
@@ -88,10 +89,29 @@ func (p *mpage) mayCopy() {
 	}
 }
 
+// mayBe: the page may contain what a write that is under way stores, or not.
+func (p *mpage) mayBe(v byte) {
+	if p.file != nil && !p.private {
+		p.mayCopy()
+		p.also = append(p.also, v)
+		return
+	}
+	p.private, p.values = true, append(slices.Clone(p.may()), v)
+}
+
+// refused: a write was refused by userfaultfd. At a marker, that comes after a page was put there: in a private mapping of a
+// file one of its own.
+func (p *mpage) refused() {
+	p.mayCopy()
+	if p.has == no {
+		p.has = unknown
+	}
+}
+
 // zapped: what the process wrote is gone, what backs the page is to be seen.
 func (p *mpage) zapped() {
 	p.age++
-	p.private, p.values, p.since, p.freed, p.has, p.poison = false, nil, 0, false, no, false
+	p.private, p.values, p.also, p.since, p.freed, p.has, p.poison = false, nil, nil, 0, false, no, false
 	if p.file == nil {
 		p.protected = no
 	} else if p.has = unknown; p.protected == yes {
@@ -197,7 +217,7 @@ func (p *mpage) fork(by *proc) *mpage {
 	}
 	c := *p
 	c.locked = false
-	c.values = slices.Clone(p.values)
+	c.values, c.also = slices.Clone(p.values), slices.Clone(p.also)
 	if p.wipe {
 		c.zapped()
 		c.guard = false

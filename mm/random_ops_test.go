@@ -137,12 +137,42 @@ func (w *world) opRemap() {
 	}
 	out := w.do(s, spanOf(r, i, n), litmus.Span{}, to.va)
 	if out.Errno != "" {
+		w.moved(p, r, to, i, w.movedBefore(p, r, i, n, to.pages == n, out.Errno), stay)
 		w.resync(p, r)
 		w.resync(p, to)
 		return
 	}
 	w.lose(p, to, 0, to.pages)
 	last := *p.pages[r.at(i+n-1)]
+	w.moved(p, r, to, i, n, stay)
+	for k := n; k < to.pages; k++ {
+		pg := last
+		pg.private, pg.values, pg.since, pg.freed, pg.guard, pg.poison = false, nil, 0, false, false, false
+		pg.index += k - n + 1
+		pg.has, pg.protected = unknown, unknown
+		if !p.remaps {
+			pg.missing, pg.wp = false, false
+		}
+		p.pages[to.at(k)] = &pg
+	}
+}
+
+// movedBefore returns how many of the pages have moved although the call failed: several areas at once move one after the
+// other if their size stays the same, and one that is registered with userfaultfd does not move among others.
+func (w *world) movedBefore(p *proc, r *region, i, n int, same bool, errno string) int {
+	if errno == "EFAULT" && same && w.kernel == "7.2" {
+		for k := range n {
+			if pg := p.pages[r.at(i+k)]; pg.missing || pg.wp {
+				return k
+			}
+		}
+	}
+	return 0
+}
+
+// moved: the first n pages are in the other region now.
+func (w *world) moved(p *proc, r, to *region, i, n int, stay bool) {
+	w.lose(p, to, 0, n)
 	for k := range n {
 		pg := p.pages[r.at(i+k)]
 		p.pages[to.at(k)] = pg
@@ -159,16 +189,6 @@ func (w *world) opRemap() {
 		if !p.remaps {
 			pg.missing, pg.wp, pg.protected = false, false, no
 		}
-	}
-	for k := n; k < to.pages; k++ {
-		pg := last
-		pg.private, pg.values, pg.since, pg.freed, pg.guard, pg.poison = false, nil, 0, false, false, false
-		pg.index += k - n + 1
-		pg.has, pg.protected = unknown, unknown
-		if !p.remaps {
-			pg.missing, pg.wp = false, false
-		}
-		p.pages[to.at(k)] = &pg
 	}
 }
 
@@ -218,17 +238,18 @@ func (w *world) opFork() {
 	}
 	c := *p
 	c.name, c.pages = s.Op.Name, map[x86.Virt]*mpage{}
-	if !p.forks {
-		c.uffd, c.async, c.marks, c.remaps = false, false, false, false
-	}
+	registered := false
 	for va, pg := range p.pages {
 		if q := pg.fork(p); q != nil {
 			c.pages[va] = q
+			registered = registered || q.missing || q.wp
 			if w.standing != nil && pg == w.standing.page && !pg.shared {
-				q.mayCopy()
-				q.private, q.values = true, append(slices.Clone(pg.may()), w.standing.value)
+				q.mayBe(w.standing.value)
 			}
 		}
+	}
+	if !registered { // then the child has no userfaultfd of its own
+		c.uffd, c.async, c.marks, c.forks, c.remaps = false, false, false, false, false
 	}
 	w.procs = append(w.procs, &c)
 }

@@ -90,10 +90,13 @@ func (w *world) raceStep() (s litmus.Step, at litmus.Span, done func(litmus.Outc
 			if want = append(want, page.outcomes(p, true)...); !slices.Contains(want, out.Faults) {
 				w.fail("the write ends %q, the model says %q", out.Faults, want)
 			}
-			if out.Faults == "" {
+			switch {
+			case out.Faults == "":
 				page.set(v)
 				page.protected = no
 				w.touched(p, r, i)
+			case out.Faults == "uffd-wp" && page != nil:
+				page.refused()
 			}
 		}
 	case "read":

@@ -228,10 +228,13 @@ func (w *world) write(p *proc, r *region, i, cpu int) {
 	if !slices.Contains(want, out.Faults) {
 		w.fail("the write ends %q, the model says %q", out.Faults, want)
 	}
-	if out.Faults == "" {
+	switch out.Faults {
+	case "":
 		pg.set(w.last)
 		pg.protected = no
 		w.touched(p, r, i)
+	case "uffd-wp":
+		pg.refused()
 	}
 }
 

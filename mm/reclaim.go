@@ -69,11 +69,11 @@ func (m *Machine) shrink(c *CPU, head x86.PFN) bool {
 		m.put(head)
 		return false
 	}
-	if f.order > 0 && f.flags&(pgSwapBacked|pgSwapCache) == pgSwapBacked && !m.maybePinned(head) && !m.Policy.SwapLarge {
+	if f.order > 0 && f.flags&(pgSwapBacked|pgSwapCache) == pgSwapBacked && !m.maybePinned(head) && m.splitsFirst(f) {
 		return m.shrinkPages(c, head)
 	}
 	if f.flags&(pgAnon|pgSwapBacked|pgSwapCache) == pgAnon|pgSwapBacked {
-		if m.maybePinned(head) {
+		if m.maybePinned(head) || f.order > 0 && f.ref != 1+int32(m.mapcount(head)) { // a large one could not be split
 			m.put(head)
 			return false
 		}
@@ -93,6 +93,14 @@ func (m *Machine) shrink(c *CPU, head x86.PFN) bool {
 	free := f.ref == 1
 	m.put(head)
 	return free
+}
+
+// splitsFirst reports that the large folio does not go to swap as a whole.
+func (m *Machine) splitsFirst(f *page) bool {
+	if m.Policy.SplitsPartlyMapped && f.flags&(pgAnon|pgPartly) == pgAnon|pgPartly {
+		return true
+	}
+	return !m.Policy.SwapLarge && f.whole == 0
 }
 
 // shrinkPages splits the folio and reclaims its pages one by one.

@@ -125,6 +125,16 @@ func TestLargeFolioSwap(t *testing.T) {
 			held, err := c.GetPages(va, 1, 0)
 			must(t, err)
 			must(t, c.Madvise(va, 16*x86.PageSize, AdvisePageOut))
+			if e := s.pte(va); e.PFN(m.abi) != head || !e.Present() {
+				t.Errorf("somebody holds it, so that it cannot be split: %#x", e)
+			}
+			held.Put()
+			out := m.Go(c, func() { must(t, c.Madvise(va, 16*x86.PageSize, AdvisePageOut)) })
+			if !out.RunTo(PointUnmapped) {
+				t.Fatal("not unmapped")
+			}
+			m.get(head) // now nobody asks any more
+			out.Finish()
 			first := slotOf(t, s, va)
 			for i := range x86.Virt(16) {
 				if got := slotOf(t, s, va+i*x86.PageSize); got != first+uint64(i) {
@@ -140,7 +150,7 @@ func TestLargeFolioSwap(t *testing.T) {
 			if f := m.folio(head); f.ref != 16+16+1 {
 				t.Errorf("%d references", f.ref)
 			}
-			held.Put()
+			m.put(head)
 			must(t, c.Madvise(va+3*x86.PageSize, 2*x86.PageSize, AdvisePageOut)) // splits it, in the swap cache
 			must(t, m.Check())
 			if got := slotOf(t, s, va+4*x86.PageSize); got != first+4 {
@@ -190,6 +200,7 @@ func TestHugePageOut(t *testing.T) {
 // TestHugeLazyFree: MADV_FREE of a huge page keeps it huge, and reclaim drops it.
 func TestHugeLazyFree(t *testing.T) {
 	eachProfile(t, func(t *testing.T, m *Machine, c *CPU, s *Space) {
+		m.hugeZero() // is read at last, where reclaim took the table, too
 		used := m.ram.Used()
 		va := mapHuge(t, c, 1)
 		fill(t, c, va, 2)
@@ -202,6 +213,9 @@ func TestHugeLazyFree(t *testing.T) {
 			t.Errorf("%v %v, %d slots", ok, err, m.SwapUsed())
 		}
 		holds(t, c, va, "\x00")
+		if _, huge := s.hugePMD(va); huge != m.Policy.DiscardsHuge {
+			t.Error("the table was left, or not: what is read is a huge zero page:", huge)
+		}
 		drained(t, c, used)
 	})
 }

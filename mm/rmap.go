@@ -58,8 +58,31 @@ func (m *Machine) addMapping(pfn x86.PFN) { m.pages[pfn].mapped++ }
 // removeMapping takes back what a PTE counted, but not its reference: the caller gives that back, after a flush where
 // one is owed. Linux: mm/rmap.c:folio_remove_rmap_pte()
 func (m *Machine) removeMapping(pfn x86.PFN) {
-	if m.pages[pfn].mapped--; m.pages[pfn].mapped < 0 {
+	switch m.pages[pfn].mapped--; {
+	case m.pages[pfn].mapped < 0:
 		panic("mm: more mappings removed than there were")
+	case m.pages[pfn].mapped == 0 && m.large > 0:
+		m.markPartly(m.head(pfn))
+	}
+}
+
+// markPartly notes that a mapping of the folio is gone, if some of its pages, but not all, are mapped nowhere now.
+//
+// Linux: mm/huge_memory.c:deferred_split_folio()
+func (m *Machine) markPartly(head x86.PFN) {
+	f := &m.pages[head]
+	const least = 2 // smaller folios cannot be queued
+	if f.order < least || f.whole > 0 || f.flags&(pgAnon|pgPartly|pgSwapCache) != pgAnon {
+		return
+	}
+	mapped, n := 0, m.folioSize(head)
+	for i := range x86.PFN(n) {
+		if m.pages[head+i].mapped > 0 {
+			mapped++
+		}
+	}
+	if mapped > 0 && mapped < n {
+		f.flags |= pgPartly
 	}
 }
 
@@ -132,6 +155,34 @@ func (m *Machine) eachMapping(pfn x86.PFN, migration bool, f func(p Mapping) boo
 		huge, ok := m.maps(p, pfn, migration)
 		return !ok || f(Mapping{p, huge})
 	})
+}
+
+// eachInAreas calls f for the entries that map pages of the folio at head: area by area, where eachMapping goes page by page.
+// What the pages lose in between decides whether the folio counts as mapped in part.
+func (m *Machine) eachInAreas(head x86.PFN, f func(p Mapping, pfn x86.PFN)) {
+	folio := &m.pages[head]
+	if folio.order == 0 {
+		m.eachMapping(head, false, func(p Mapping) bool {
+			f(p, head)
+			return true
+		})
+		return
+	}
+	for _, s := range m.spaces {
+		for _, v := range s.vmas {
+			if !v.sameMapping(folio) {
+				continue
+			}
+			first, end := max(folio.index, v.pgoff), min(folio.index+1<<folio.order, v.pgoff+v.pages())
+			for index := first; index < end; index++ {
+				p := Place{s, v, v.Start + x86.Virt(index-v.pgoff)*x86.PageSize}
+				pfn := head + x86.PFN(index-folio.index)
+				if huge, ok := m.maps(p, pfn, false); ok {
+					f(Mapping{p, huge}, pfn)
+				}
+			}
+		}
+	}
 }
 
 // maps reports whether the entry at p maps page pfn, and whether it is a PMD.

@@ -42,6 +42,7 @@ func (m *Machine) splitFolio(c *CPU, head x86.PFN) bool {
 	n := x86.PFN(1) << f.order
 	whole := *f
 	whole.order, whole.ref, whole.mapped = 0, 0, 0
+	whole.flags &^= pgPartly
 	if m.cacheRefs(head) > 0 {
 		whole.ref = 1
 	}

@@ -227,15 +227,16 @@ func TestStaleWriteIsKept(t *testing.T) {
 	})
 }
 
-// TestFaultWaitsForReclaim: a fault on a page that is on its way out waits until it is there.
+// TestFaultWaitsForReclaim: a fault on a page that is on its way out waits until it is there. Who waits holds the page, so
+// that it is not freed.
 func TestFaultWaitsForReclaim(t *testing.T) {
 	eachProfile(t, func(t *testing.T, m *Machine, c *CPU, s *Space) {
 		used := m.ram.Used()
 		va := mapAnon(t, c, 1)
 		must(t, c.Store(va, []byte("wait")))
 		out := m.Go(c, func() {
-			if ok, err := m.Reclaim(c, s.pte(va).PFN(m.abi)); !ok || err != nil {
-				t.Error(ok, err)
+			if free, err := m.Reclaim(c, s.pte(va).PFN(m.abi)); free || err != nil {
+				t.Error(free, err)
 			}
 		})
 		if !out.RunTo(PointUnmapped) {

@@ -19,6 +19,7 @@ func (m *Machine) reclaimFile(b *flushBatch, head x86.PFN) {
 		if f.flags&pgDirty != 0 || !file.writeback && !file.mkWrite {
 			return
 		}
+	case f.flags&pgDirty == 0: // never written: it is forgotten, as zeros come back anyway
 	default:
 		slot, ok := m.swap.alloc(n)
 		if !ok {

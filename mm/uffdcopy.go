@@ -143,6 +143,8 @@ func (f *filler) page(va x86.Virt, content *physmem.Frame) error {
 func (f *filler) shared(va x86.Virt, pfn x86.PFN) error {
 	i := f.v.index(va)
 	switch {
+	case f.beyond(va) && f.m.Policy.UffdCopyEndNoMem:
+		return ErrNoMem
 	case f.beyond(va):
 		return ErrFault
 	case !f.v.file.vacant(i, i+1):

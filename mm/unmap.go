@@ -3,6 +3,7 @@ package mm
 import (
 	"ptemu/arch/x86"
 	"ptemu/swapentry"
+	"ptemu/thp"
 )
 
 // unmapFolio replaces all mappings of the folio by what says where its content is, and reports whether it could. Huge
@@ -14,7 +15,7 @@ func (m *Machine) unmapFolio(c *CPU, b *flushBatch, head x86.PFN) bool {
 	if m.pages[head].whole > 0 {
 		m.eachMapping(head, false, func(p Mapping) bool {
 			if p.Huge {
-				ok = c.splitHugePMD(p.VMA, p.VA) == nil && ok
+				ok = m.unmapHuge(c, p, head) && ok
 			}
 			return true
 		})
@@ -32,6 +33,33 @@ func (m *Machine) unmapFolio(c *CPU, b *flushBatch, head x86.PFN) bool {
 		})
 	}
 	return ok
+}
+
+// unmapHuge drops a lazily freed huge page as a whole if it can, and splits the entry of all others. False: it must stay
+// as it is.
+//
+// Linux: mm/huge_memory.c:unmap_huge_pmd_locked()
+func (m *Machine) unmapHuge(c *CPU, p Mapping, head x86.PFN) bool {
+	f := &m.pages[head]
+	if m.Policy.DiscardsHuge && f.flags&(pgAnon|pgSwapBacked) == pgAnon && p.VMA.flags&VMLocked == 0 {
+		d, _ := p.Space.hugePMD(p.VA)
+		if d.Dirty(m.abi) {
+			f.flags |= pgDirty
+		}
+		dirty, held := f.flags&pgDirty != 0, f.ref != 1+int32(m.mapcount(head))
+		switch {
+		case !dirty && !held:
+			g := c.gather(p.Space)
+			defer g.finish()
+			return p.Space.zap(g, p.VMA, span(p.VA&^x86.Virt(x86.LevelPMD.Size()-1), thp.Pages), zapDropMarkers) == nil
+		case m.Policy.DiscardOrKeep:
+			if dirty {
+				f.flags |= pgSwapBacked
+			}
+			return false
+		}
+	}
+	return c.splitHugePMD(p.VMA, p.VA) == nil
 }
 
 // unmapOne replaces the entry at p, which maps page pfn. False: the page must stay mapped, and the entry is as it was.

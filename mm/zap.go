@@ -15,6 +15,8 @@ const (
 	zapDropMarkers zapFlags = 1 << iota
 	// zapFileOnly: pages that a private file mapping has copied stay (truncation, hole punch).
 	zapFileOnly
+	// zapFreesTables: PTE tables of which nothing is left are given back, where the kernel does that (MADV_DONTNEED).
+	zapFreesTables
 )
 
 // zap unmaps part r of v, and takes back what its entries counted.
@@ -30,6 +32,8 @@ func (s *Space) zap(g *gather, v *VMA, r pgtable.Range, flags zapFlags) error {
 		},
 		Other: func(va x86.Virt, e x86.PTE) x86.PTE { return m.zapOther(v, e, flags) },
 		Huge:  v.huge().Zapper(&g.Gather, func(va x86.Virt, old x86.PMD) { m.zappedPMD(g, v, old) }),
+
+		FreeTables: flags&zapFreesTables != 0 && m.Policy.ZapFreesTables,
 	}
 	if !v.Anonymous() && v.flags&VMUffdWP != 0 && flags&zapDropMarkers == 0 {
 		z.Marker = m.layout.MakePTEMarker(swapentry.MarkerUffdWP)

@@ -19,14 +19,14 @@ type copying struct {
 //
 // Linux: mm/memory.c:copy_pte_range()
 func (w *copying) table(c *locked) error {
-	if !c.anything() {
-		return nil
-	}
 	d, err := w.lockChild(c.Addr(c.first))
 	if err != nil {
 		return err
 	}
 	defer d.Unlock()
+	if !c.anything() {
+		return nil // but the child has a table, too
+	}
 	if err := mustBeFree(d, c); err != nil {
 		return err
 	}

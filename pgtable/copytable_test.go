@@ -28,8 +28,8 @@ func TestCopyToUsed(t *testing.T) {
 	if err := errors.Join(tree.Map(page(0), 1, x86.ProtShared), tree.Map(page(5), 2, x86.ProtShared)); err != nil {
 		t.Fatal(err)
 	}
-	if err := fork(page(1)); err != nil || child.Tables(x86.LevelPTE) != 0 {
-		t.Errorf("an empty part: %v, %d tables", err, child.Tables(x86.LevelPTE))
+	if err := fork(page(1)); err != nil || child.Tables(x86.LevelPTE) != 1 { // Linux makes one before it looks
+		t.Errorf("an empty part of a table: %v, %d tables", err, child.Tables(x86.LevelPTE))
 	}
 	if err := fork(page(0)); err != nil {
 		t.Error(err)

@@ -60,6 +60,7 @@ const (
 	PageUnfit             // a page that cannot be taken: pinned, locked, not on the LRU, not anonymous
 	NoWritable            // no entry is writable
 	NotReferenced         // no page was used lately
+	NoTable               // there is no PTE table; [Area.Collapsible] does not say this
 )
 
 // Limits are khugepaged's. MADV_COLLAPSE has none: all are [Pages], and Referenced is false.
