@@ -27,7 +27,7 @@ func (s severity) String() string { return severityNames[s] }
 type ruleNeeds uint8
 
 const (
-	needKernel ruleNeeds = 1 << iota // init_mm's tables
+	needKernel ruleNeeds = 1 << iota // the kernel's tables
 	needRAM                          // the direct map, which says where RAM is
 	needAreas                        // the areas of processes
 	needTracks                       // an area with VM_SOFTDIRTY, so that its absence elsewhere means something
@@ -107,7 +107,7 @@ type auditSpace struct {
 type auditInput struct {
 	*Session
 	Markers []linux.Marker
-	Kernel  *auditSpace // nil if init_mm's root is not known
+	Kernel  *auditSpace // whose kernel half is that of all: init_mm's, or a process's; nil if no root is known
 	User    []*auditSpace
 	// Why says why there are no processes, "" if there are.
 	Why string

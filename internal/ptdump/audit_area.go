@@ -44,6 +44,9 @@ func makeAreas(procs *proc.Processes, vmas []proc.VMA, shadowStacks bool) (areas
 	return areas, tracks
 }
 
+// private reports a private area that may be written: what is writable there belongs to the process alone.
+func (a *auditArea) private() bool { return a != nil && a.Write && !a.Shared }
+
 // areaCursor finds areas for ascending addresses.
 type areaCursor struct {
 	areas []auditArea

@@ -176,7 +176,7 @@ func (v *clashVisitor) page(l *Leaf) {
 			continue
 		}
 		if s&frPrivate != 0 && s&frUserAgain != 0 {
-			v.leaf(clashKey{clashPage, 0, n}, l, va, present && v.user.writable(l) && area != nil && !area.Shared)
+			v.leaf(clashKey{clashPage, 0, n}, l, va, present && v.user.writable(l) && area.private())
 		}
 		if s&frPoison != 0 {
 			v.leaf(clashKey{clashPoison, 0, n}, l, va, false)

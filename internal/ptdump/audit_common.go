@@ -64,6 +64,9 @@ func (a *auditor) problem(list *findingList, s *auditSpace, region string, p *Pr
 // markRoots marks the root tables of a space. An entry that leads to one then leads to a table that is linked already. It
 // reports whether the root that programs run on was marked before.
 func (a *auditor) markRoots(s *auditSpace) (again bool) {
+	if k := a.in.Kernel; k != nil && k != s && k.roots.Kernel == s.roots.Kernel {
+		return false // the kernel's half was read through it, and it was marked then
+	}
 	roots := []x86.Phys{s.roots.Kernel}
 	if s.roots.PTI {
 		roots = append(roots, s.roots.User)

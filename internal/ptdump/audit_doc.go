@@ -24,7 +24,7 @@ func (n ruleNeeds) text() string {
 		bit  ruleNeeds
 		text string
 	}{
-		{needKernel, "init_mm's tables"}, {needRAM, "the direct map"}, {needPTI, "page-table isolation"}, {needCPUs, "registers"},
+		{needKernel, "the kernel's tables"}, {needRAM, "the direct map"}, {needPTI, "page-table isolation"}, {needCPUs, "registers"},
 		{needAreas, "the areas of processes"}, {needTracks, "an area with VM_SOFTDIRTY"}, {needMany, "two address spaces"},
 	} {
 		if n&x.bit != 0 {
@@ -90,7 +90,7 @@ Neighbouring entries that break a rule alike are one finding, with their number.
 
 `
 
-// auditDoc is doc/audit.md, all but what follows the rules.
+// auditDoc is doc/audit.md.
 func auditDoc() []byte {
 	var b bytes.Buffer
 	b.WriteString(auditDocHead)
@@ -106,5 +106,6 @@ func auditDoc() []byte {
 			fmt.Fprintf(&b, "%s\n\n", fill(p, 150))
 		}
 	}
+	b.WriteString(auditDocTail)
 	return b.Bytes()
 }

@@ -13,7 +13,7 @@ import (
 // processors run on. pid limits it to one process, if it is not nil.
 func (o *opened) auditInput(m *machineSpaces, why string, pid *int) (*auditInput, error) {
 	in := &auditInput{Session: o.Session, Markers: o.System.Markers(), Why: why}
-	if r := o.System.InitMM; r != nil {
+	if r := o.kernelRoots(); r != nil {
 		in.Kernel = &auditSpace{space: &space{Session: o.at(r.Kernel)}, name: "kernel", roots: *r}
 	}
 	for i, c := range o.System.CPUs {
@@ -47,11 +47,24 @@ func (o *opened) auditInput(m *machineSpaces, why string, pid *int) (*auditInput
 	return in, nil
 }
 
+// kernelRoots are init_mm's, or those of a processor, which have the same kernel half; nil if there are none.
+func (o *opened) kernelRoots() *linux.Roots {
+	if r := o.System.InitMM; r != nil {
+		return r
+	}
+	for i := range o.System.CPUs {
+		if c := &o.System.CPUs[i]; c.Err == nil && !c.KernelMissing {
+			return &c.Roots
+		}
+	}
+	return nil
+}
+
 // cpuRoots takes the trees of the processors, or the one that the flags name, for want of processes.
 func (in *auditInput) cpuRoots(o *opened) {
 	add := func(name string, r linux.Roots) {
 		known := func(s *auditSpace) bool { return s != nil && s.roots.Kernel == r.Kernel }
-		if slices.ContainsFunc(in.User, known) || known(in.Kernel) {
+		if slices.ContainsFunc(in.User, known) || o.System.InitMM != nil && known(in.Kernel) {
 			return
 		}
 		in.User = append(in.User, &auditSpace{space: &space{Session: o.at(r.Kernel)}, num: len(in.User) + 1, name: name, roots: r})

@@ -115,7 +115,7 @@ func (a *auditor) notRun() {
 	if in.Why != "" {
 		noAreas += ": " + in.Why
 	}
-	const noKernel = "init_mm's root table is not known"
+	const noKernel = "no root table with the kernel's half is known"
 	for id := range auditRules {
 		r := &auditRules[id]
 		why := ""

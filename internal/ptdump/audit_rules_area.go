@@ -31,7 +31,7 @@ var areaRules = map[ruleID]auditRule{
 		Name: "shared-private-page", Severity: sevError, Needs: needAreas,
 		Title: "a private page is writable, and mapped elsewhere too",
 		Why:   "What a process writes to private memory shows in another: copy-on-write has failed. The faults of this kind (Dirty COW, the vmsplice hole) gave root.",
-		How: "A frame that is writable through an entry in a private area (VM_SHARED clear) is a page of that process alone. No other entry of any user half may map it. Pages of " +
+		How: "A frame that is writable through an entry in a private area (VM_WRITE, VM_SHARED clear) is a page of that process alone. No other entry of any user half may map it. Pages of " +
 			"KSM and of files are never writable in a private area; drivers' memory (SPECIAL, VM_PFNMAP, VM_MIXEDMAP, VM_IO) is left out.",
 	},
 	ruleSoftDirtyCleanWritable: {

@@ -45,7 +45,7 @@ func (v *userAudit) frames(l *Leaf, area *auditArea) {
 	switch driver := area != nil && area.Driver; {
 	case special || driver:
 		v.a.mark(l, 0, 0, bits)
-	case writable && area != nil && !area.Shared:
+	case writable && area.private():
 		v.a.mark(l, frUser, frUserAgain, bits|frPrivate)
 	default:
 		v.a.mark(l, frUser, frUserAgain, bits)

@@ -167,7 +167,9 @@ func joinDevicePrivate(args []string) []string {
 func (o *options) addOutput(cmd *cobra.Command, formats []string) {
 	cmd.Flags().SortFlags = false
 	cmd.ValidArgsFunction = completeCapture
-	choice(cmd, &o.format, "format", "f", formats, "output `FORMAT`")
+	format := new(string) // the default is not the same for all commands
+	choice(cmd, format, "format", "f", formats, "output `FORMAT`")
+	cmd.PreRun = func(*cobra.Command, []string) { o.format = *format }
 	cmd.Flags().StringVarP(&o.out, "output", "o", "", "write to `FILE`, which appears only when it is whole")
 	choice(cmd, &o.color, "color", "", colorNames, "colour the text `WHEN`; auto: on a terminal, unless NO_COLOR is set")
 }

@@ -102,7 +102,7 @@ func warnAll(stderr io.Writer, warnings []string) {
 	const most = 10
 	for i, w := range warnings {
 		if i == most {
-			fmt.Fprintf(stderr, "ptdump: %d more warnings: see ptdump info\n", len(warnings)-most)
+			fmt.Fprintf(stderr, "ptdump: %s\n", plural(len(warnings)-most, "more warning"))
 			break
 		}
 		fmt.Fprintf(stderr, "ptdump: warning: %s\n", w)

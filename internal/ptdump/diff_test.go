@@ -47,7 +47,7 @@ var diffCases = []struct {
 	{"aged", pageRO, pageOld, "aged"},
 	{"key", pageRO, pageKey, "pkey"},
 	{"executable", pageRO, pageExec, "became-executable"},
-	{"swapped out", pageRO, swapA, "swapped-out,aged"},
+	{"swapped out", pageRO, swapA, "swapped-out"},
 	{"swapped in", swapA, pageOld, "swapped-in"},
 	{"another slot", swapA, swapB, "swap-moved"},
 }

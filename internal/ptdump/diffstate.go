@@ -141,13 +141,15 @@ func (d *differ) compare(a, b *Leaf) change {
 	}{
 		{d.uffdWP, changeUffdWP, changeNoUffdWP},
 		{d.softDirty, changeSoftDirty, changeNoSoftDirty},
-		{d.accessed, changeYoung, changeOld},
 	} {
 		c |= turned(f.is[0](a), f.is[1](b), f.set, f.unset)
 	}
-	c |= turned(d.dirty[0](a) || d.savedDirty[0](a), d.dirty[1](b) || d.savedDirty[1](b), changeDirty, changeClean)
-	if isPage(a) && isPage(b) && pkeyOf(a) != pkeyOf(b) {
-		c |= changePkey
+	if isPage(a) && isPage(b) {
+		c |= turned(d.accessed[0](a), d.accessed[1](b), changeYoung, changeOld)
+		c |= turned(d.dirty[0](a) || d.savedDirty[0](a), d.dirty[1](b) || d.savedDirty[1](b), changeDirty, changeClean)
+		if pkeyOf(a) != pkeyOf(b) {
+			c |= changePkey
+		}
 	}
 	if c == 0 && a.Level == b.Level {
 		c = changeBits

@@ -5,9 +5,14 @@ import (
 	"io"
 	"math/rand/v2"
 	"os"
+	"path/filepath"
+	"strings"
 	"testing"
 
 	"ptemu/arch/x86"
+	"ptemu/internal/truth"
+	"ptemu/linux/proc"
+	"ptemu/pgtable"
 	"ptemu/physmem"
 )
 
@@ -98,4 +103,66 @@ func BenchmarkProcesses(b *testing.B) {
 			})
 		}
 	}
+}
+
+// BenchmarkCapturedProcesses is BenchmarkProcesses on captures of guests, without what it takes to open them and to find
+// the processes.
+func BenchmarkCapturedProcesses(b *testing.B) {
+	folders, err := truth.Folders("../..")
+	if err != nil {
+		b.Fatal(err)
+	}
+	for _, f := range folders {
+		for _, dump := range f.Dumps() {
+			if !f.HasProcesses() || !strings.Contains(dump, "full.") {
+				continue
+			}
+			in, err := openForProcesses(b.Context(), dump, &machine{cpu: -1, root: rootNames[0]})
+			if err != nil {
+				b.Fatal(err)
+			}
+			defer in.Close()
+			spaces, err := in.processes(b.Context(), proc.Options{})
+			if err != nil {
+				b.Fatal(err)
+			}
+			b.Run(f.Name()+"/"+filepath.Base(dump), func(b *testing.B) { benchSpaces(b, in, spaces) })
+		}
+	}
+}
+
+func benchSpaces(b *testing.B, in *opened, spaces *machineSpaces) {
+	var frames []x86.PFN
+	for _, p := range spaces.parts(false) {
+		list := &tableList{seen: map[x86.PFN]bool{}}
+		if err := pgtable.Walk(p.Mem, p.ABI, p.Root.PFN(), p.r, list); err != nil {
+			b.Fatal(err)
+		}
+		frames = append(frames, list.frames...)
+	}
+	measure := func(name string, do func(o *options, w *work) error) {
+		b.Run(name, func(b *testing.B) {
+			b.SetBytes(int64(len(frames) * x86.PageSize))
+			b.ReportAllocs()
+			for b.Loop() {
+				o := &options{stdout: io.Discard, stderr: io.Discard, jobs: 1, format: "text", who: whoOptions{min: 1}}
+				if err := do(o, &work{opened: in, out: io.Discard, tally: &tally{}}); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+	measure("read", func(o *options, _ *work) error {
+		var t physmem.Table
+		return each(b.Context(), o.jobs, len(frames), func(i int) error { return physmem.ReadTable(in.Mem, frames[i], &t) })
+	})
+	measure("ps", func(o *options, w *work) error {
+		_, err := o.listProcesses(b.Context(), w, spaces)
+		return err
+	})
+	measure("who", func(o *options, w *work) error {
+		_, err := o.findWho(b.Context(), w, spaces, []whoTarget{{first: 0x1234, last: 0x1234}})
+		return err
+	})
+	measure("who-all", func(o *options, w *work) error { return o.everyFrame(b.Context(), w, spaces) })
 }

@@ -100,10 +100,10 @@ func TestPagemap(t *testing.T) {
 					marked++
 				}
 			}
-			got := s.Layout.Pagemap(level, raw, page, facts)
-			if vma == nil || vma.Has("pf") { // Linux does not look at these
-				got = 0
+			if vma == nil || vma.Has("pf") { // Linux does not look at these entries
+				raw, level = 0, x86.LevelPTE
 			}
+			got := s.Layout.Pagemap(level, raw, page, facts)
 			if parts.Swapped {
 				swapped++
 			}
@@ -112,8 +112,8 @@ func TestPagemap(t *testing.T) {
 					swapentry.Pagemap(word), word)
 			}
 		}
-		if checked == 0 || marked == 0 {
-			t.Fatalf("checked %d words, %d of them swapped", checked, swapped)
+		if checked == 0 || marked == 0 && !f.HasProcesses() {
+			t.Fatalf("checked %d words, %d of them swapped, %d markers", checked, swapped, marked)
 		}
 		t.Logf("%d pagemap words agree, %d not present, %d markers", checked, swapped, marked)
 	})

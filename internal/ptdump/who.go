@@ -18,7 +18,11 @@ type whoTarget struct {
 	first, last uint64
 }
 
-const maxPhys = 1 << 52 // no physical address is larger
+// maxPhysBits is the width of physical addresses: no processor has more.
+const (
+	maxPhysBits = 52
+	maxPhys     = 1 << maxPhysBits
+)
 
 // parseFrames parses an address (of the frame that holds it), "A-B" and "A+SIZE" of addresses, B excluded, or the same
 // with numbers of frames behind "pfn:".

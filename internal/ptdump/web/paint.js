@@ -23,7 +23,7 @@ const RIGHT_SETS = Array.from({ length: 16 }, (_, r) => ({
   label: r ? rightsLabel(r) + (r & 8 ? " user" : " kernel only") : "no access",
   color: r & 1 ? ["sky", "blue", "green", "red"][r >> 1 & 3] : "grey",
   pattern: !(r & 1) ? "" : (r & 6) === 6 ? "cross" : r & 8 ? "" : "fine",
-  letter: r & 1 ? ["r", "w", "x", "wx"][r >> 1 & 3] : "",
+  letter: r & 1 ? (r & 8 ? ["r", "w", "x", "wx"] : ["R", "W", "X", "WX"])[r >> 1 & 3] : "",
 }));
 
 const SIZES = ["", "4K", "2M", "1G", "512G", "256T"];
