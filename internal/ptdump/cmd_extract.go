@@ -43,7 +43,9 @@ func newExtractCommand(o *options) *cobra.Command {
 			return o.runExtract(cmd, args[0], extraction{pids: pids, anonymous: anonymous})
 		},
 	}
-	o.addOutput(cmd, []string{"elf"})
+	cmd.Flags().SortFlags = false
+	cmd.ValidArgsFunction = completeCapture
+	cmd.Flags().StringVarP(&o.out, "output", "o", "", "write to `FILE`, which appears only when it is whole")
 	cmd.Flags().IntSliceVar(&pids, "pid", nil, "only the tables of the processes with these `PIDS`, and the kernel's")
 	cmd.Flags().BoolVar(&anonymous, "without-names", false, "leave out the names of processes, files and areas")
 	o.addMachine(cmd)

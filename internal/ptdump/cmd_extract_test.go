@@ -25,10 +25,10 @@ func TestExtractCaptures(t *testing.T) {
 			t.Fatalf("exit %d, %q, stderr %q", code, stdout, stderr)
 		}
 		for _, command := range [][]string{{"entries", "--format", "jsonl"}, {"dump", "--style", "kernel", "--root", "swapper"}} {
-			code1, want, _ := run(t, append(command, dump)...)
+			code1, want, stderr := run(t, append(command, dump)...)
 			code2, got, _ := run(t, append(command, out)...)
-			if code1 != code2 || got != want {
-				t.Errorf("%v differs", command)
+			if code1 != code2 || got != want || got == "" {
+				t.Errorf("%v differs: exit %d, %d, %d bytes for %d, %s", command, code1, code2, len(got), len(want), stderr)
 			}
 		}
 	})

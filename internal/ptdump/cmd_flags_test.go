@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"slices"
@@ -231,5 +232,14 @@ func TestUnpackHints(t *testing.T) {
 	}
 	if _, out, _ := run(t, "--help"); !strings.Contains(out, "TMPDIR") {
 		t.Error("the help does not say where captures are unpacked")
+	}
+}
+
+// TestSharedFlags: commands share the variables of their flags, so no command may have another default than the rest.
+func TestSharedFlags(t *testing.T) {
+	o := &options{stdout: io.Discard, stderr: io.Discard}
+	newRootCommand(o, io.Discard)
+	if o.style != styleNames[0] || o.color != "auto" || o.kernel != "auto" || o.input != "auto" || o.root != rootNames[0] {
+		t.Errorf("a command changes the others' defaults: %+v", o)
 	}
 }
