@@ -1,6 +1,7 @@
 package ptdump
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 
@@ -17,7 +18,18 @@ const (
 	keptName    = "PTEMU"
 	keptType    = 1
 	keptVersion = 1
-	maxKept     = 1 << 30 // unpacked
+)
+
+// Bounds of the note, so that a few bytes cannot stand for all memory: how long it may be unpacked, at all and beside its
+// packed size, and how short objects and elements may be on average beyond the first few. Notes of real machines are
+// 10 to 30 times their packed size, and have 100 bytes an object and more than 8 an element.
+const (
+	maxKept      = 1 << 30
+	keptFree     = 8 << 20
+	keptRatio    = 100
+	keptObject   = 48
+	keptElement  = 5
+	keptFewTimes = 1 << 16
 )
 
 // keptFacts is the content of the note.
@@ -47,12 +59,7 @@ func keptIn(c *capture.Capture) (*keptFacts, error) {
 		if n.Name != keptName || n.Type != keptType {
 			continue
 		}
-		r, err := zstd.NewReader(nil, zstd.WithDecoderMaxMemory(maxKept), zstd.WithDecoderConcurrency(1))
-		if err != nil {
-			return nil, err
-		}
-		defer r.Close()
-		text, err := r.DecodeAll(n.Desc, nil)
+		text, err := unpackKept(n.Desc)
 		if err != nil {
 			return nil, fmt.Errorf("note %s at %#x: %w", keptName, n.Off, err)
 		}
@@ -66,4 +73,28 @@ func keptIn(c *capture.Capture) (*keptFacts, error) {
 		return k, nil
 	}
 	return nil, nil
+}
+
+// unpackKept unpacks the note, within the bounds.
+func unpackKept(packed []byte) ([]byte, error) {
+	limit := min(maxKept, keptFree+keptRatio*len(packed))
+	r, err := zstd.NewReader(nil, zstd.WithDecoderMaxMemory(uint64(limit)), zstd.WithDecoderConcurrency(1))
+	if err != nil {
+		return nil, err
+	}
+	defer r.Close()
+	text, err := r.DecodeAll(packed, nil)
+	if err != nil {
+		return nil, fmt.Errorf("%d bytes, which may unpack to %d: %w", len(packed), limit, err)
+	}
+	for _, c := range []struct {
+		what  string
+		begin []byte
+		least int
+	}{{"objects", []byte("{"), keptObject}, {"elements", []byte(","), keptElement}} {
+		if n := bytes.Count(text, c.begin); n > keptFewTimes+len(text)/c.least {
+			return nil, fmt.Errorf("%d %s in %d bytes, more than any machine needs", n, c.what, len(text))
+		}
+	}
+	return text, nil
 }

@@ -1,22 +1,22 @@
 package ptdump
 
 import (
-	"fmt"
 	"io"
 	"os"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
 
+	"github.com/schollz/progressbar/v3"
 	"golang.org/x/term"
 )
 
 // progress shows how far work has come that takes more than a second: on a terminal, and nowhere else. Its methods may
-// be called from any number of goroutines, and do nothing on a nil progress.
+// be called from any number of goroutines, and do nothing on a nil progress. They only count: the bar is drawn by a goroutine of its
+// own, now and then.
 type progress struct {
 	what string
-	done atomic.Uint64 // in 1/1000
+	done atomic.Uint64 // in 1/progressSteps
 	add  atomic.Int64  // pieces done
 	n    int64         // of so many; 0 if done is set by hand
 
@@ -28,6 +28,7 @@ const (
 	progressDelay = time.Second
 	progressEvery = 200 * time.Millisecond
 	progressWidth = 30
+	progressSteps = 1000
 )
 
 // startProgress begins to show the progress of work in n pieces, or of any number if n is 0. It must be stopped.
@@ -36,9 +37,17 @@ func startProgress(w io.Writer, what string, n int) *progress {
 	if !ok || !term.IsTerminal(int(f.Fd())) {
 		return nil
 	}
-	p := &progress{what: what, n: int64(n), stopped: make(chan struct{})}
-	p.wait.Go(func() { p.show(f, time.NewTimer(progressDelay)) })
+	columns, _, err := term.GetSize(int(f.Fd()))
+	if err != nil || columns <= 0 {
+		columns = 80
+	}
+	p := newProgress(what, n)
+	p.wait.Go(func() { p.show(f, columns, time.NewTimer(progressDelay)) })
 	return p
+}
+
+func newProgress(what string, n int) *progress {
+	return &progress{what: what, n: int64(n), stopped: make(chan struct{})}
 }
 
 // one counts a piece.
@@ -51,7 +60,7 @@ func (p *progress) one() {
 // set says how much is done, from 0 to 1.
 func (p *progress) set(part float64) {
 	if p != nil {
-		p.done.Store(uint64(1000 * min(max(part, 0), 1)))
+		p.done.Store(uint64(progressSteps * min(max(part, 0), 1)))
 	}
 }
 
@@ -63,31 +72,45 @@ func (p *progress) stop() {
 	}
 }
 
-func (p *progress) show(w io.Writer, next *time.Timer) {
-	shown := 0
+// show draws the bar from the first tick of next on.
+func (p *progress) show(w io.Writer, columns int, next *time.Timer) {
+	defer next.Stop()
+	var bar *progressbar.ProgressBar
 	for {
 		select {
 		case <-p.stopped:
-			next.Stop()
-			if shown > 0 {
-				fmt.Fprintf(w, "\r%*s\r", shown, "")
+			if bar != nil {
+				_ = bar.Clear() // a terminal that is gone needs no clearing
 			}
 			return
 		case <-next.C:
-			line := p.line()
-			fmt.Fprint(w, "\r", line)
-			shown = max(shown, len(line))
+			if bar == nil {
+				bar = p.bar(w, columns)
+			}
+			_ = bar.Set64(p.steps()) // as above
 			next.Reset(progressEvery)
 		}
 	}
 }
 
-// line is what the terminal shows.
-func (p *progress) line() string {
-	part := float64(p.done.Load()) / 1000
+// bar returns the bar, drawn, that fits into a line of the terminal.
+func (p *progress) bar(w io.Writer, columns int) *progressbar.ProgressBar {
+	const around = len(" 100% |") + len("| ") + 1 // what is drawn beside the name and the bar
+	return progressbar.NewOptions64(progressSteps,
+		progressbar.OptionSetWriter(w),
+		progressbar.OptionSetDescription(p.what),
+		progressbar.OptionSetWidth(max(min(progressWidth, columns-len(p.what)-around), 1)),
+		progressbar.OptionSetElapsedTime(false),
+		progressbar.OptionSetPredictTime(false),
+		progressbar.OptionSetRenderBlankState(true),
+	)
+}
+
+// steps is how much is done. The last step is never: at that the bar ends, and takes itself away.
+func (p *progress) steps() int64 {
+	done := int64(p.done.Load())
 	if p.n > 0 {
-		part = float64(p.add.Load()) / float64(p.n)
+		done = p.add.Load() * progressSteps / p.n
 	}
-	full := int(part * progressWidth)
-	return fmt.Sprintf("%s [%s%s] %3.0f%%", p.what, strings.Repeat("#", full), strings.Repeat(".", progressWidth-full), 100*part)
+	return min(done, progressSteps-1)
 }
