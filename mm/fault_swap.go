@@ -113,7 +113,7 @@ func (f *fault) mapSwapped(slot uint64, page x86.PFN) bool {
 	for i := range uint64(n) {
 		m.swap.release(slot - uint64(idx) + i)
 	}
-	if f.freesSwap(folio) {
+	if !m.Policy.SwapInFreesLast && f.freesSwap(folio, 1) {
 		m.freeSwapCache(head)
 	}
 	own := !ksm && (exclusive || folio.ref == 1)
@@ -126,6 +126,9 @@ func (f *fault) mapSwapped(slot uint64, page x86.PFN) bool {
 		c.SetRange(f.slot()-idx, n, e.AdvancePFN(-uint64(idx)))
 	}
 	f.orig = e
+	if m.Policy.SwapInFreesLast && f.freesSwap(folio, n) {
+		m.freeSwapCache(head)
+	}
 	return true
 }
 
@@ -151,17 +154,20 @@ func (f *fault) swapBatch(c pgtable.PTECursor, page x86.PFN) (idx, n int) {
 	return idx, n
 }
 
-// freesSwap reports that the swap cache should give the folio up: the slot is wanted, or its content is about to change.
+// freesSwap reports that the swap cache should give the folio up, which has so many references for its mappings here: the
+// slot is wanted, or its content is about to change, or where frees come last, the device is fast.
 //
 // Linux: mm/memory.c:should_try_to_free_swap()
-func (f *fault) freesSwap(folio *page) bool {
+func (f *fault) freesSwap(folio *page, mapped int) bool {
 	switch {
 	case folio.flags&pgSwapCache == 0:
 		return false
+	case f.m.swap.direct && f.m.Policy.SwapInFreesLast:
+		return true
 	case f.m.swap.full(), f.v.flags&VMLocked != 0:
 		return true
 	}
-	return f.flags&faultWrite != 0 && folio.flags&pgKSM == 0 && folio.ref == 1+1<<folio.order
+	return f.flags&faultWrite != 0 && folio.flags&pgKSM == 0 && folio.ref == int32(mapped+1<<folio.order)
 }
 
 // swapped is the entry for a page that came back from swap. own: nobody else may have it. If that makes the entry

@@ -43,6 +43,9 @@ type Policy struct {
 	SwapInFlagsFirst bool
 	// SwapInBypasses: slots of one user are read from fast devices without the swap cache (not in 7.2).
 	SwapInBypasses bool
+	// SwapInFreesLast: swap-in asks whether the swap cache should give a page up when it is mapped already, so that its
+	// reference counts when the fault decides who owns the page; of fast devices it always should (7.2).
+	SwapInFreesLast bool
 	// NUMAKeepsWrite: a NUMA hint keeps RW in the PROT_NONE entry, and the fault gives it back (6.1).
 	NUMAKeepsWrite bool
 	// UnshareCopiesFile: unsharing copies pages that are not anonymous (6.12 on).
@@ -214,7 +217,7 @@ func Linux7_2() Profile {
 	p.Kernel = x86.Linux7_2()
 	p.Policy.ReuseLarge, p.Policy.NUMASharing = ReuseLargeMapcount, NUMASharingMapcount
 	p.Policy.SwapInBypasses, p.Policy.LazyFreeRefsRevive = false, false
-	p.Policy.UffdCopyEndNoMem = true
+	p.Policy.UffdCopyEndNoMem, p.Policy.SwapInFreesLast = true, true
 	p.Policy.UffdCopyStrict, p.Policy.HugeZeroWPAllocs, p.Policy.FaultMapsFileFolio, p.Policy.ReadFaultDirty = true, true, true, true
 	p.Policy.GuardMarkers, p.Policy.NUMASkipPinned, p.Policy.CopyOnForkAnon = true, true, true
 	p.Policy.MergeWantsAnon, p.Policy.CollapseWantsEdge, p.Policy.RemapMany = false, false, true

@@ -1,6 +1,9 @@
 package mm
 
 import (
+	"cmp"
+	"slices"
+
 	"ptemu/arch/x86"
 	"ptemu/pgtable"
 )
@@ -168,21 +171,31 @@ func (m *Machine) eachInAreas(head x86.PFN, f func(p Mapping, pfn x86.PFN)) {
 		})
 		return
 	}
-	for _, s := range m.spaces {
-		for _, v := range s.vmas {
-			if !v.sameMapping(folio) {
-				continue
-			}
-			first, end := max(folio.index, v.pgoff), min(folio.index+1<<folio.order, v.pgoff+v.pages())
-			for index := first; index < end; index++ {
-				p := Place{s, v, v.Start + x86.Virt(index-v.pgoff)*x86.PageSize}
-				pfn := head + x86.PFN(index-folio.index)
-				if huge, ok := m.maps(p, pfn, false); ok {
-					f(Mapping{p, huge}, pfn)
-				}
+	for _, v := range m.areasOf(folio) {
+		first, end := max(folio.index, v.pgoff), min(folio.index+1<<folio.order, v.pgoff+v.pages())
+		for index := first; index < end; index++ {
+			p := Place{v.space, v, v.Start + x86.Virt(index-v.pgoff)*x86.PageSize}
+			pfn := head + x86.PFN(index-folio.index)
+			if huge, ok := m.maps(p, pfn, false); ok {
+				f(Mapping{p, huge}, pfn)
 			}
 		}
 	}
+}
+
+// areasOf returns the areas that may map pages of the folio's mapping, by their page offset.
+//
+// Linux: mm/interval_tree.c
+func (m *Machine) areasOf(folio *page) (all []*VMA) {
+	for _, s := range m.spaces {
+		for _, v := range s.vmas {
+			if v.sameMapping(folio) {
+				all = append(all, v)
+			}
+		}
+	}
+	slices.SortStableFunc(all, func(a, b *VMA) int { return cmp.Compare(a.pgoff, b.pgoff) })
+	return all
 }
 
 // maps reports whether the entry at p maps page pfn, and whether it is a PMD.

@@ -1,9 +1,6 @@
 package compare
 
-import (
-	"slices"
-	"strings"
-)
+import "slices"
 
 // tolerance is a difference that is known, and why it is none.
 type tolerance struct {
@@ -11,16 +8,8 @@ type tolerance struct {
 	covers       func(s *Step, a, b string) bool
 }
 
-// tolerances are all differences that are passed over. Each is counted by its name.
-var tolerances = []tolerance{
-	{
-		"register-above-all",
-		"userfaultfd's calls about a range above all areas fail with ENOMEM. A process has its stack there, and gets EINVAL; the emulator's has none",
-		func(s *Step, a, b string) bool {
-			return strings.HasPrefix(s.Line.Op.Verb, "uffd-") && a == "fails ENOMEM" && b == "fails EINVAL"
-		},
-	},
-}
+// tolerances are all differences that are passed over, each counted by its name: none at present.
+var tolerances []tolerance
 
 // Tolerances returns the names of what is passed over, each with its reason.
 func Tolerances() (lines []string) {

@@ -51,7 +51,37 @@ func (t *Target) machine(p *litmus.Program) error {
 			}
 		}
 	}
+	if err := t.swapAsExpected(p); err != nil {
+		return err
+	}
 	return errors.Join(t.k.write(hugeFolder+"enabled", huge), t.k.write(hugeFolder+"use_zero_page", zero), t.orders(orders))
+}
+
+// swapAsExpected refuses programs whose expectations depend on what the swap device and the kernel's configuration are here.
+func (t *Target) swapAsExpected(p *litmus.Program) error {
+	said := map[string]bool{}
+	for _, o := range p.Machine {
+		said[o.Name] = true
+	}
+	for i := range p.Steps {
+		value, numbered := false, false
+		for _, it := range p.Steps[i].Op.Items {
+			switch it.Name {
+			case "swap-cached":
+				if !said["swap-direct"] {
+					return NotHereError("its swap device is a RAM disk, which the swap cache is not kept for")
+				}
+			case "value":
+				value = true
+			case "hwpoison", "migration", "migration-read", "migration-read-exclusive", "migration-write":
+				numbered = true
+			}
+		}
+		if value && numbered && t.k.abi.Kernel().DevicePrivate && !said["device-private"] {
+			return NotHereError("CONFIG_DEVICE_PRIVATE numbers its swap types otherwise than the values expected")
+		}
+	}
+	return nil
 }
 
 // otherNode reports that the program has NUMA hints, and processors of both nodes.
