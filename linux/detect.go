@@ -11,6 +11,9 @@ import (
 // ErrOptions is in the chain of errors about [Options].
 var ErrOptions = errors.New("bad option")
 
+// ErrKnown is in the chain of errors about [Options.Known]: the capture that it was kept with is damaged.
+var ErrKnown = errors.New("bad knowledge")
+
 // Options overrule what [Detect] would find. The zero value overrules nothing.
 type Options struct {
 	// Kernel is the name of a kernel that x86 knows ("6.1"), or "" or "auto".
@@ -172,7 +175,7 @@ func (d *detector) checkOptions() error {
 		return fmt.Errorf("%w: %d cache bits: want 36 to 52", ErrOptions, b)
 	}
 	if err := d.opts.Known.check(); err != nil {
-		return fmt.Errorf("%w: %w", ErrOptions, err)
+		return fmt.Errorf("%w: %w", ErrKnown, err)
 	}
 	if d.forcedKernel() {
 		if _, err := x86.KernelNamed(d.opts.Kernel); err != nil {

@@ -65,7 +65,7 @@ func (t *Target) swapAsExpected(p *litmus.Program) error {
 	}
 	for i := range p.Steps {
 		value, numbered := false, false
-		for _, it := range p.Steps[i].Op.Items {
+		for _, it := range p.Steps[i].Items {
 			switch it.Name {
 			case "swap-cached":
 				if !said["swap-direct"] {

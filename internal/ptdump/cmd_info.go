@@ -306,7 +306,7 @@ const infoRanges = 16
 func (i *info) text(c palette) []byte {
 	var b bytes.Buffer
 	line := func(what, format string, args ...any) {
-		fmt.Fprintf(&b, "%-13s %s\n", what, fmt.Sprintf(format, args...))
+		fmt.Fprintf(&b, "%-13s %s\n", what, printable(fmt.Sprintf(format, args...)))
 	}
 	line("capture", "%s", i.Path)
 	size := ""
@@ -350,7 +350,7 @@ func (i *info) text(c palette) []byte {
 		}
 		w := tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)
 		for _, f := range fs {
-			fmt.Fprintf(w, "  %s\t%s\t%s\n", f.What, f.Value, f.Why)
+			fmt.Fprintf(w, "  %s\t%s\t%s\n", printable(f.What), printable(f.Value), printable(f.Why))
 		}
 		w.Flush()
 	}
@@ -359,7 +359,7 @@ func (i *info) text(c palette) []byte {
 	if len(i.Warnings) > 0 {
 		fmt.Fprintf(&b, "\n%s\n", c.paint(c.bold, "warnings"))
 		for _, w := range i.Warnings {
-			fmt.Fprintf(&b, "  %s\n", c.paint(c.warn, w))
+			fmt.Fprintf(&b, "  %s\n", c.paint(c.warn, printable(w)))
 		}
 	}
 	return b.Bytes()

@@ -80,7 +80,7 @@ func (o *options) runMaps(cmd *cobra.Command, path, who string) error {
 			return o.mapsOfRoot(cmd, w, s)
 		}
 		if s.MM.AreasErr != "" {
-			fmt.Fprintf(o.stderr, "ptdump: warning: the areas are not all known: %s\n", s.MM.AreasErr)
+			fmt.Fprintf(o.stderr, "ptdump: warning: the areas are not all known: %s\n", printable(s.MM.AreasErr))
 		}
 		areas, err := s.mapAreas(cmd.Context())
 		if err != nil {
@@ -129,7 +129,7 @@ func (o *options) mapsOfRoot(cmd *cobra.Command, w *work, s *space) error {
 	case s.MM.Addr == 0:
 		why = "only its root table was found"
 	}
-	fmt.Fprintf(o.stderr, "ptdump: warning: no areas are known (%s): ranges of entries are printed\n", why)
+	fmt.Fprintf(o.stderr, "ptdump: warning: no areas are known (%s): ranges of entries are printed\n", printable(why))
 	out := newRunWriter(cmd.Context(), w.out, o.runFormat(w))
 	out.tally = w.tally
 	if err := s.Runs(s.userHalf(), w.System.Markers(), out); err != nil {

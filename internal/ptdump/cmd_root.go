@@ -78,6 +78,7 @@ func (r *outputRecorder) Write(p []byte) (int, error) {
 
 // report prints what went wrong, if anything, and returns the exit code.
 func report(err error, cmd *cobra.Command, stderr io.Writer) int {
+	said := func() string { return printable(err.Error()) }
 	var usage *usageError
 	var output *outputError
 	switch {
@@ -89,13 +90,13 @@ func report(err error, cmd *cobra.Command, stderr io.Writer) int {
 		fmt.Fprintln(stderr, "ptdump: interrupted")
 		return exitInterrupted
 	case errors.As(err, &usage):
-		fmt.Fprintf(stderr, "ptdump: %v\nTry '%s --help'.\n", err, cmd.CommandPath())
+		fmt.Fprintf(stderr, "ptdump: %s\nTry '%s --help'.\n", said(), cmd.CommandPath())
 		return exitUsage
 	case errors.As(err, &output):
-		fmt.Fprintf(stderr, "ptdump: %v\n", err)
+		fmt.Fprintf(stderr, "ptdump: %s\n", said())
 		return exitOutput
 	}
-	fmt.Fprintf(stderr, "ptdump: %v\n", err)
+	fmt.Fprintf(stderr, "ptdump: %s\n", said())
 	if hint := hintFor(err, cmd); hint != "" {
 		fmt.Fprintf(stderr, "  %s\n", hint)
 	}

@@ -83,7 +83,7 @@ func (o *options) runOn(cmd *cobra.Command, path string, open opener, do func(*w
 // remark tells what was odd about the file.
 func (o *options) remark(in *opened) {
 	for _, r := range in.Capture.Remarks {
-		fmt.Fprintf(o.stderr, "ptdump: warning: %s\n", r)
+		fmt.Fprintf(o.stderr, "ptdump: warning: %s\n", printable(r))
 	}
 }
 
@@ -105,7 +105,7 @@ func warnAll(stderr io.Writer, warnings []string) {
 			fmt.Fprintf(stderr, "ptdump: %s\n", plural(len(warnings)-most, "more warning"))
 			break
 		}
-		fmt.Fprintf(stderr, "ptdump: warning: %s\n", w)
+		fmt.Fprintf(stderr, "ptdump: warning: %s\n", printable(w))
 	}
 }
 

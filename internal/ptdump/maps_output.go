@@ -139,7 +139,7 @@ func (m *areaMap) csv(lines []*mapLine) []byte {
 func (l *mapLine) csv(dst []byte) []byte {
 	dst = fmt.Appendf(dst, "%d,%s,%s,%s,%d,%s,%s,%s,%s,%s,%d,%s,%d,", l.PID, l.Kind, l.Start, l.End, l.Size, l.Perms,
 		strings.Join(l.Flags, "|"), l.VMFlags, l.Prot, l.PageProt, l.Offset, l.Dev, l.Inode)
-	dst = appendCSVString(dst, l.Name)
+	dst = appendCSVString(dst, quoteName(l.Name))
 	dst = appendCSVBool(dst, l.Anon)
 	dst = appendCSVCounts(dst, l.counts)
 	return fmt.Appendf(dst, ",%d,%s,%s,\n", l.Rss, strings.Join(l.EntryRights, "|"), l.Excess)

@@ -235,7 +235,7 @@ func (r *psRow) cells() []string {
 		comm += "  ! " + plural(r.Problems, "problem") + ": " + strings.Join(slices.Sorted(maps.Keys(r.ProblemReasons)), ", ")
 	}
 	if r.AreasError != "" {
-		comm += "  ! areas: " + r.AreasError
+		comm += "  ! areas: " + printable(r.AreasError)
 	}
 	return append(cells, root, comm)
 }

@@ -117,10 +117,29 @@ func noSpace(p *proc.Process) error {
 
 // quoteName returns the name of a process or a file as text that cannot disturb a terminal or a table.
 func quoteName(s string) string {
-	if strings.TrimSpace(s) != s || strings.ContainsFunc(s, func(r rune) bool { return r == utf8.RuneError || !strconv.IsPrint(r) }) {
+	if strings.TrimSpace(s) != s || disturbs(s) {
 		return strconv.Quote(s)
 	}
 	return s
+}
+
+// disturbs reports whether a text has what a terminal obeys in place of showing it.
+func disturbs(s string) bool {
+	return strings.ContainsFunc(s, func(r rune) bool { return r == utf8.RuneError || !strconv.IsPrint(r) })
+}
+
+// printable returns a sentence that may hold words of the capture, with what cannot be seen as escapes. Lines stay lines.
+func printable(s string) string {
+	if !disturbs(s) {
+		return s
+	}
+	lines := strings.Split(s, "\n")
+	for i, line := range lines {
+		if disturbs(line) {
+			lines[i] = visible(line)
+		}
+	}
+	return strings.Join(lines, "\n")
 }
 
 // each runs do for the numbers below n, on as many goroutines as jobs says (0: as many as there are processors), and

@@ -67,16 +67,22 @@ func (p *Processes) MarshalJSON() ([]byte, error) {
 	var spaces numbering[MM]
 	var files numbering[File]
 	for _, process := range p.List {
-		out.Processes = append(out.Processes, processJSON{process, spaces.number(process.MM)})
+		out.Processes = append(out.Processes, processJSON{process.named(packName), spaces.number(process.MM)})
 	}
 	for _, m := range spaces.list {
 		s := spaceJSON{MM: m}
 		for i := range m.Areas {
-			s.Areas = append(s.Areas, areaJSON{&m.Areas[i], files.number(m.Areas[i].File)})
+			a := m.Areas[i]
+			a.Name = packName(a.Name)
+			s.Areas = append(s.Areas, areaJSON{&a, files.number(a.File)})
 		}
 		out.Spaces = append(out.Spaces, s)
 	}
-	out.Files = files.list
+	for _, file := range files.list {
+		packed := *file
+		packed.Path = packName(file.Path)
+		out.Files = append(out.Files, &packed)
+	}
 	if p.flags != nil {
 		for _, c := range p.flags.codes {
 			out.Flags = append(out.Flags, flagJSON{c.mask, c.code})
@@ -85,7 +91,7 @@ func (p *Processes) MarshalJSON() ([]byte, error) {
 	return json.Marshal(out)
 }
 
-// UnmarshalJSON replaces p by what the text says.
+// UnmarshalJSON replaces p by what the text says. What no search finds, such as areas that overlap, is an error.
 func (p *Processes) UnmarshalJSON(text []byte) error {
 	var in processesJSON
 	if err := json.Unmarshal(text, &in); err != nil {
@@ -93,26 +99,44 @@ func (p *Processes) UnmarshalJSON(text []byte) error {
 	}
 	*p = Processes{Facts: in.Facts, Assumptions: in.Assumptions, Warnings: in.Warnings, flags: &flagSet{}}
 	for _, f := range in.Flags {
+		if !flagName(f.Code) {
+			return fmt.Errorf("%.40q is no name of a flag", f.Code)
+		}
 		p.flags.codes = append(p.flags.codes, flagCode{f.Mask, f.Code})
 	}
 	spaces, err := in.spaces()
 	if err != nil {
 		return err
 	}
+	pids := map[int]bool{}
 	for i, process := range in.Processes {
 		if process.Process == nil || process.MM < 0 || process.MM > len(spaces) {
 			return fmt.Errorf("process %d: no address space %d", i, process.MM)
 		}
-		process.Process.MM = nil
-		if process.MM > 0 {
-			process.Process.MM = spaces[process.MM-1]
+		one := process.named(unpackName)
+		if err := one.check(); err != nil {
+			return fmt.Errorf("process %d: %w", i, err)
 		}
-		p.List = append(p.List, process.Process)
+		if one.PID >= 0 && pids[one.PID] {
+			return fmt.Errorf("process %d: PID %d is already that of another", i, one.PID)
+		}
+		pids[one.PID] = true
+		one.MM = nil
+		if process.MM > 0 {
+			one.MM = spaces[process.MM-1]
+		}
+		p.List = append(p.List, one)
 	}
 	return nil
 }
 
 func (in *processesJSON) spaces() ([]*MM, error) {
+	for i, file := range in.Files {
+		if file == nil {
+			return nil, fmt.Errorf("file %d: is none", i+1)
+		}
+		file.Path = unpackName(file.Path)
+	}
 	spaces := make([]*MM, 0, len(in.Spaces))
 	for i, s := range in.Spaces {
 		if s.MM == nil {
@@ -127,7 +151,11 @@ func (in *processesJSON) spaces() ([]*MM, error) {
 			if a.File > 0 {
 				a.VMA.File = in.Files[a.File-1]
 			}
+			a.VMA.Name = unpackName(a.VMA.Name)
 			s.MM.Areas = append(s.MM.Areas, *a.VMA)
+		}
+		if err := s.MM.check(); err != nil {
+			return nil, fmt.Errorf("address space %d: %w", i+1, err)
 		}
 		spaces = append(spaces, s.MM)
 	}
