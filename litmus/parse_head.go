@@ -68,7 +68,7 @@ func (p *parser) policies(l *line) error {
 // machineOptions is what a machine can be told to have.
 var machineOptions = &verbSpec{name: "machine", options: opts(
 	num("cpus", 16), num("nodes", 16), num("frames", 1<<18), num("slots", 1<<20), num("levels", 5), num("orders", 1<<9-1),
-	num("shmem-order", 8), words(0, "huge-pages", "no-huge-zero", "swap-direct", "device-private"))}
+	num("shmem-order", 8), words(0, "huge-pages", "no-huge-zero", "swap-direct", "device-private", "translations-stay"))}
 
 func (p *parser) machine(l *line) error {
 	if len(p.prog.Steps) > 0 || p.prog.Machine != nil {

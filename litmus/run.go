@@ -113,8 +113,14 @@ func (r *runner) notHere(counts []bool) string {
 		if counts[i] && s.Start && part != nil && !part.Sees("point") {
 			return "it cannot be stopped at a point"
 		}
-		if !counts[i] || s.Fails != "" {
-			continue // that it fails is the test
+		if !counts[i] {
+			continue
+		}
+		if s.Fails != "" { // that it fails is the test, unless nobody there can even try
+			if never, ok := r.t.(interface{ Never(*Op) string }); ok && never.Never(&s.Op) != "" {
+				return never.Never(&s.Op)
+			}
+			continue
 		}
 		if reason := r.t.NotHere(&s.Op); reason != "" {
 			return reason

@@ -103,7 +103,7 @@ func (k *Kernel) look() error {
 	k.pkeys = bytes.Contains(processor, []byte(" ospke"))
 	_, err = k.read(damonFolder + "nr_kdamonds")
 	k.damon = err == nil
-	return nil
+	return k.khugepagedStrict()
 }
 
 // hasDevicePrivate reports CONFIG_DEVICE_PRIVATE: as the kernel's configuration says if it comes with one. Of Debian's

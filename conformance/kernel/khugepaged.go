@@ -48,13 +48,25 @@ func opKhugepaged(t *Target, c *litmus.Call, p *process) error {
 	if !slices.Contains(area.Flags, "hg") {
 		return NotHereError("khugepaged looks at areas with MADV_HUGEPAGE only, lest it take the agent's own")
 	}
-	if err := t.k.khugepagedPass(); err != nil {
+	if err := errors.Join(t.k.khugepagedPass(), t.k.khugepagedStrict()); err != nil {
 		return err
 	}
 	if huge, err = t.huge(p, c.At.VA); err == nil && !huge {
 		return unix.EAGAIN
 	}
 	return err
+}
+
+// khugepagedStrict lets khugepaged take nothing but areas that are all there: a process's first MADV_HUGEPAGE wakes it, whether it is
+// asked for or not.
+//
+// Linux: mm/khugepaged.c:__khugepaged_enter(), khugepaged_wait_work()
+func (k *Kernel) khugepagedStrict() error {
+	var errs []error
+	for _, name := range []string{"max_ptes_none", "max_ptes_swap", "max_ptes_shared"} {
+		errs = append(errs, k.write(khugepagedFolder+name, "0"))
+	}
+	return errors.Join(errs...)
 }
 
 // huge reports that a huge page is mapped at va.

@@ -41,6 +41,8 @@ func (t *Target) machine(p *litmus.Program) error {
 			orders = o.Num
 		case "frames", "slots", "shmem-order":
 			return NotHereError("its memory cannot be made scarce or large: " + o.Name)
+		case "translations-stay":
+			return NotHereError("a guest's processors forget translations whenever processes change")
 		case "device-private":
 			if !t.k.abi.Kernel().DevicePrivate {
 				return NotHereError("no device-private memory")

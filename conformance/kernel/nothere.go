@@ -66,6 +66,14 @@ func (k *Kernel) NotHere(op *litmus.Op) string {
 	return ""
 }
 
+// Never returns why an operation cannot even be tried, whatever the kernel would say to it; "" if it can.
+func (t *Target) Never(op *litmus.Op) string {
+	if runs(op.Verb) {
+		return ""
+	}
+	return t.k.NotHere(op)
+}
+
 // runs reports that a verb is carried out, here or by the runner itself.
 func runs(verb string) bool {
 	switch verb {
