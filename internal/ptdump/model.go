@@ -1,12 +1,3 @@
-// Package ptdump is the body of the ptdump command: it walks the page tables of a capture, decodes every entry
-// in leaf position, and renders what it found.
-//
-// The data's way: capture.Open gives frames, linux.Detect says which kernel they belong to, both become a
-// [Session]. [Session.Walk] reads the tables once, in address order, and hands each leaf-position entry, decoded,
-// to a sink. The commands are sinks: entries prints each, dump merges neighbours of equal meaning.
-//
-// What must always hold: nothing is dropped silently. What cannot be read or makes no sense becomes a [Problem] at
-// its place in the output. Memory use does not grow with the capture.
 package ptdump
 
 import (
