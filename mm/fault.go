@@ -67,10 +67,10 @@ func (c *CPU) faultIn(s *Space, va x86.Virt, flags faultFlags) error {
 //
 // Linux: arch/x86/include/asm/mmu_context.h:arch_vma_access_permitted()
 func (v *VMA) keyAllows(f faultFlags, pkru uint32) bool {
-	if f&faultUser == 0 || f&(faultFetch|faultRemote) != 0 || v.flags&vmAccess == 0 {
+	if f&faultUser == 0 || f&(faultFetch|faultRemote) != 0 {
 		return true
 	}
-	return x86.PTE(v.prot).MkWriteNoVMA().AccessPermitted(f&faultWrite != 0, pkru)
+	return x86.PKRUAllows(pkru, x86.PTE(v.prot).Pkey(), f&faultWrite != 0)
 }
 
 // refuses returns why the area does not allow the access, 0 if it does. Linux: arch/x86/mm/fault.c:access_error()

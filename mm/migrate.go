@@ -155,12 +155,16 @@ func (m *Machine) migrateParts(c *CPU, head x86.PFN, node int) bool {
 		m.put(head)
 		return false
 	}
+	var parts []x86.PFN
 	for i := range n {
 		if f := &m.pages[head+i]; f.ref > 0 && f.flags&pgTail == 0 && m.mapcount(head+i) > 0 {
-			_ = m.migrate(c, head+i, node)
+			parts = append(parts, head+i)
 		}
 	}
 	m.put(head)
+	for _, part := range parts {
+		_ = m.migrate(c, part, node)
+	}
 	return true
 }
 

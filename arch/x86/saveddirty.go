@@ -43,11 +43,13 @@ func accessPermitted(v uint64, write bool, pkru uint32) bool {
 	if write {
 		need |= PageRW
 	}
-	return v&need == need && pkruAllows(pkru, int(v&PagePkeyMask>>PageBitPkey0), write)
+	return v&need == need && PKRUAllows(pkru, int(v&PagePkeyMask>>PageBitPkey0), write)
 }
 
-// pkruAllows is __pkru_allows_pkey.
-func pkruAllows(pkru uint32, pkey int, write bool) bool {
+// PKRUAllows reports that the rights of protection keys allow user mode to read, or to write, pages with a key.
+//
+// Linux: arch/x86/include/asm/pkru.h:__pkru_allows_pkey()
+func PKRUAllows(pkru uint32, pkey int, write bool) bool {
 	ad, wd := pkru>>(2*pkey)&1 != 0, pkru>>(2*pkey+1)&1 != 0
 	return !ad && !(write && wd)
 }

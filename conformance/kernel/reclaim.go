@@ -140,7 +140,7 @@ func (t *Target) stays(p *process, va x86.Virt, pfn x86.PFN, before uint64) erro
 	const kinds = kpfLRU | kpfAnon | kpfCompound
 	same := now&kinds == before&kinds
 	switch {
-	case now&kpfSwapCache != 0, before&kpfAnon == 0 && same, before&kpfCompound != 0 && same:
+	case now&kpfSwapCache != 0, before&kpfAnon == 0 && same:
 		return unix.EBUSY
 	}
 	return nil
