@@ -77,8 +77,12 @@ func (s *Space) checkAreas(call string, r pgtable.Range, ok func(v *VMA) error) 
 //
 // Linux: mm/userfaultfd.c:userfaultfd_register_range(), userfaultfd_set_vm_flags()
 func (s *Space) setUffd(v *VMA, part pgtable.Range, flags VMFlags, u *Uffd) {
+	cut := part.First > v.Start
 	v = s.isolate(v, part.First, part.Last+1)
 	v.setUffdFlags(flags, u)
+	if cut && s.m.Policy.UffdCutStays {
+		return
+	}
 	s.mergeAround(v)
 }
 

@@ -2,6 +2,7 @@ package ptdump
 
 import (
 	"bytes"
+	"encoding/json"
 	"fmt"
 	"strings"
 )
@@ -52,6 +53,39 @@ func listRules() []byte {
 		fmt.Fprintf(&b, "%-7s  %-27s  %s\n", r.Severity, r.Name, r.Title)
 	}
 	return b.Bytes()
+}
+
+// ruleJSON is a rule for programs. Its form is stable.
+type ruleJSON struct {
+	Rule     string `json:"rule"`
+	Severity string `json:"severity"`
+	Title    string `json:"title"`
+	Why      string `json:"why"`
+	How      string `json:"how"`
+	Alarms   string `json:"no_fault,omitempty"`
+	Needs    string `json:"needs,omitempty"`
+}
+
+// rulesJSON is what --list and --explain print with --format json, an array, and jsonl.
+func rulesJSON(rules []auditRule, array bool) ([]byte, error) {
+	var all []ruleJSON
+	for i := range rules {
+		r := &rules[i]
+		all = append(all, ruleJSON{r.Name, r.Severity.String(), r.Title, r.Why, r.How, r.Alarms, r.Needs.text()})
+	}
+	var b bytes.Buffer
+	to := json.NewEncoder(&b)
+	if array {
+		to.SetIndent("", "  ")
+		err := to.Encode(all)
+		return b.Bytes(), err
+	}
+	for i := range all {
+		if err := to.Encode(&all[i]); err != nil {
+			return nil, err
+		}
+	}
+	return b.Bytes(), nil
 }
 
 // fill breaks a text into lines.

@@ -156,10 +156,14 @@ func (o *options) auditOptions() (auditOptions, error) {
 }
 
 func unknownRule(flag, name string) error {
+	hint := ""
 	near := slices.MaxFunc(ruleNames(), func(a, b string) int {
 		return cmp.Or(cmp.Compare(common(a, name), common(b, name)), cmp.Compare(len(b), len(a)))
 	})
-	return usagef("%s %q: there is no such rule, did you mean %s? (--list prints all)", flag, name, near)
+	if editDistance(near, name) <= 1+len(near)/3 || name != "" && strings.Contains(near, name) {
+		hint = fmt.Sprintf(", did you mean %s?", near)
+	}
+	return usagef("%s %q: there is no such rule%s (--list prints all)", flag, name, hint)
 }
 
 // common is how many letters of what was asked for a name has in the same order.
@@ -181,13 +185,22 @@ func common(name, asked string) int {
 
 // auditHelp prints --list or --explain.
 func (o *options) auditHelp() error {
-	text := listRules()
+	text, rules := listRules(), auditRules[:]
 	if name := o.audit.explain; name != "" {
 		id, ok := ruleNamed(name)
 		if !ok {
 			return unknownRule("--explain", name)
 		}
-		text = auditRules[id].explain()
+		text, rules = auditRules[id].explain(), auditRules[id:id+1]
+	}
+	switch o.format {
+	case "csv":
+		return usagef("--list and --explain are texts: they do not go with --format csv")
+	case "json", "jsonl":
+		var err error
+		if text, err = rulesJSON(rules, o.format == "json"); err != nil {
+			return err
+		}
 	}
 	out, err := openOut(o.out, o.stdout, "")
 	if err != nil {

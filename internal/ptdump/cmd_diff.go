@@ -98,6 +98,9 @@ func (o *options) runDiff(cmd *cobra.Command, before, after string, f diffFlags)
 		if err != nil {
 			return err
 		}
+		for _, warning := range b.System.Warnings {
+			fmt.Fprintf(o.stderr, "ptdump: warning: %s: %s\n", after, printable(warning))
+		}
 		o.doubtSame(w.opened, b)
 		w.tally.emptyRoot = false
 		opt.filters = w.filters
@@ -134,6 +137,8 @@ func (o *options) pairs(ctx context.Context, a, b *opened) ([]spacePair, error) 
 	before, errA := a.processes(ctx, proc.Options{})
 	after, errB := b.processes(ctx, proc.Options{})
 	if errA == nil && errB == nil {
+		warnAll(o.stderr, warningsOf(a, before))
+		warnAll(o.stderr, warningsOf(b, after))
 		return pairSpaces(before, after, o.user, o.kernelHalf), nil
 	}
 	if err := ctx.Err(); err != nil {
@@ -145,6 +150,15 @@ func (o *options) pairs(ctx context.Context, a, b *opened) ([]spacePair, error) 
 	}
 	fmt.Fprintf(o.stderr, "ptdump: warning: only the chosen root is compared: %v\n", err)
 	return []spacePair{{Before: &space{Session: a.Session}, After: &space{Session: b.Session}}}, nil
+}
+
+// warningsOf says of which capture the warnings about its processes are.
+func warningsOf(in *opened, m *machineSpaces) []string {
+	var all []string
+	for _, w := range m.Procs.Warnings {
+		all = append(all, in.Capture.Path+": "+w)
+	}
+	return all
 }
 
 // choosePairs keeps the processes that are asked for.

@@ -110,12 +110,15 @@ func (c *choiceValue) String() string {
 
 func (c *choiceValue) Type() string { return c.what }
 
+// Set takes a value; names of figures are as good with a hyphen as with the underscore that they have in JSON.
 func (c *choiceValue) Set(s string) error {
-	if !slices.Contains(c.values, s) {
-		return fmt.Errorf("want %s", strings.Join(c.values, ", "))
+	for _, v := range c.values {
+		if v == s || v == strings.ReplaceAll(s, "-", "_") {
+			*c.p = v
+			return nil
+		}
 	}
-	*c.p = s
-	return nil
+	return fmt.Errorf("want %s", strings.Join(c.values, ", "))
 }
 
 // addSwitch adds a flag that is auto, on or off; bare, it is on.

@@ -90,8 +90,11 @@ func (o *opened) chooseProcess(ctx context.Context, m *machine) error {
 	if err != nil {
 		return fmt.Errorf("%s: --pid %d: %w", o.Capture.Path, *m.pid, err)
 	}
+	o.System.Warnings = append(o.System.Warnings, spaces.Procs.Warnings...)
 	p, s, err := spaces.find(*m.pid)
 	switch {
+	case err != nil && len(spaces.Procs.Warnings) > 0:
+		return fmt.Errorf("%s: %w, as far as they could be found: %s", o.Capture.Path, err, spaces.Procs.Warnings[0])
 	case err != nil:
 		return fmt.Errorf("%s: %w", o.Capture.Path, err)
 	case s == nil:

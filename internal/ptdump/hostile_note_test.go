@@ -228,6 +228,33 @@ func soon(t *testing.T, args ...string) {
 	}
 }
 
+// TestWarningsReachTheUser: what was odd about the processes is told by every command that depends on them.
+func TestWarningsReachTheUser(t *testing.T) {
+	dir := t.TempDir()
+	c, text := investigated(t, "before.elf.zst")
+	const said = "the list of processes runs in a circle"
+	var n noteText
+	if err := json.Unmarshal(text, &n); err != nil {
+		t.Fatal(err)
+	}
+	n["processes"].(noteText)["Warnings"] = []string{said}
+	altered, err := json.Marshal(n)
+	if err != nil {
+		t.Fatal(err)
+	}
+	path, out := filepath.Join(dir, "warned.elf"), filepath.Join(dir, "out")
+	withNote(t, path, c, zstdOf(t, altered))
+	for _, args := range [][]string{
+		{"ps", path}, {"maps", path, "102"}, {"who", path, "1000"}, {"audit", path}, {"diff", path, path}, {"map", path, "102", "-o", out + ".html"},
+		{"dump", "--pid", "102", path}, {"entries", "--pid", "102", path}, {"translate", "--pid", "102", path, "0"},
+		{"extract", path, "-o", out + ".elf"}, {"dump", "--pid", "4000", path}, {"maps", path, "4000"},
+	} {
+		if _, _, stderr := run(t, args...); !strings.Contains(stderr, said) {
+			t.Errorf("ptdump %v: %q", args, stderr)
+		}
+	}
+}
+
 // TestNoteBombs: a small note that stands for much is refused, in little memory.
 func TestNoteBombs(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "bomb.elf")

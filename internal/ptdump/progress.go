@@ -95,7 +95,7 @@ func (p *progress) show(w io.Writer, columns int, next *time.Timer) {
 
 // bar returns the bar, drawn, that fits into a line of the terminal.
 func (p *progress) bar(w io.Writer, columns int) *progressbar.ProgressBar {
-	const around = len(" 100% |") + len("| ") + 1 // what is drawn beside the name and the bar
+	const around = len(" 100% |") + len("|  ") + 1 // what is drawn beside the name and the bar
 	return progressbar.NewOptions64(progressSteps,
 		progressbar.OptionSetWriter(w),
 		progressbar.OptionSetDescription(p.what),

@@ -82,7 +82,7 @@ func parseSlot(arg string) (whoTarget, error) {
 	device, slots, ok := strings.Cut(arg, ":")
 	n, err := strconv.ParseUint(device, 0, 5)
 	if !ok || err != nil {
-		return t, usagef("--swap %q: want TYPE:OFFSET, as 0:0x1234", arg)
+		return t, usagef("--swap %q: want TYPE:OFFSET, as 0:0x1234, TYPE below 32", arg)
 	}
 	t.device = uint8(n)
 	first, end, isRange := strings.Cut(slots, "-")
