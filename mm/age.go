@@ -48,6 +48,10 @@ func (s *Space) age(c *CPU, v *VMA, r pgtable.Range, how ageing) error {
 			a.table(&slot)
 		}
 		for _, head := range a.found {
+			if a.Policy.PageOutAsks && a.referenced(head) {
+				a.put(head) // somebody else uses it
+				continue
+			}
 			a.shrink(c, head)
 		}
 		a.found = a.found[:0]

@@ -111,5 +111,8 @@ func (a *ager) shared(head x86.PFN) bool {
 	if a.Policy.SwapLarge {
 		return a.sharedMappings(head)
 	}
+	if a.how != ageFree {
+		return a.pages[head].mapped+a.pages[head].whole != 1 // page_mapcount() of the first page
+	}
 	return a.mapcount(head) != 1
 }

@@ -135,6 +135,7 @@ type Policy struct {
 	SwapLarge          bool // large folios go to swap as a whole (6.12 on); else they are split first if no PMD maps them
 	LazyFreeRefsRevive bool // a reference is enough to make a lazily freed page swap-backed again (6.1, 6.12)
 	UnmapsBatches      bool // reclaim unmaps pages of a large folio several at once (7.2)
+	PageOutAsks        bool // MADV_PAGEOUT keeps what others have used, and makes it old (6.1)
 	PageOutKeepsYoung  bool // MADV_PAGEOUT does not make entries old (6.9 on)
 	UnmergeWrites      bool // unmerging KSM pages is a write to each (6.1); else they are unshared
 }
@@ -194,7 +195,7 @@ type Profile struct {
 // Linux6_1 behaves as 6.1.192.
 func Linux6_1() Profile {
 	return Profile{x86.Linux6_1(), Policy{
-		UffdWritenotify: true, SwapInBypasses: true, RestoreReadOnly: true, WPFaultFlushes: true, NUMAKeepsWrite: true, UffdWPOneArea: true, UffdCutStays: true,
+		UffdWritenotify: true, SwapInBypasses: true, RestoreReadOnly: true, WPFaultFlushes: true, NUMAKeepsWrite: true, UffdWPOneArea: true, UffdCutStays: true, PageOutAsks: true,
 		DontUnmapResets: true, ZapKeepsMarker: true, MergeWantsAnon: true, MoveEmptyFaults: true, PopulateSkipsHoles: true, CollapseWantsEdge: true, LazyFreeRefsRevive: true, UnmergeWrites: true,
 	}}
 }
