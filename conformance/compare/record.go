@@ -100,10 +100,11 @@ func (r *recorder) Do(c *litmus.Call) litmus.Outcome {
 		r.region(c.Op.Name, litmus.Span{VA: c.New, Pages: int(c.Op.Num("pages", uint64(c.At.Pages)))})
 	}
 	out := r.Target.Do(c)
-	if t, ok := r.Target.(settler); ok && out.Err == nil && !atRest[c.Op.Verb] {
+	r.ended = out.Errno == "ERESTARTNOINTR"
+	if t, ok := r.Target.(settler); ok && out.Err == nil && !r.ended && !atRest[c.Op.Verb] {
 		out.Err = t.Settle()
 	}
-	r.did, r.outcome, r.ended = true, out, out.Errno == "ERESTARTNOINTR"
+	r.did, r.outcome = true, out
 	if out.Err != nil {
 		r.err = fmt.Errorf("%v: %s: %w", r.step.Pos, r.step, out.Err)
 		return out
