@@ -109,6 +109,10 @@ func (r *runner) span(p Pages) Span {
 // notHere returns why the kernel cannot run the steps that count.
 func (r *runner) notHere(counts []bool) string {
 	part, _ := r.t.(Partial)
+	particular, _ := r.t.(Particular)
+	if particular != nil && particular.Expects(r.prog) != "" {
+		return particular.Expects(r.prog)
+	}
 	for i, s := range r.prog.Steps {
 		if counts[i] && s.Start && part != nil && !part.Sees("point") {
 			return "it cannot be stopped at a point"
@@ -117,8 +121,8 @@ func (r *runner) notHere(counts []bool) string {
 			continue
 		}
 		if s.Fails != "" { // that it fails is the test, unless nobody there can even try
-			if never, ok := r.t.(interface{ Never(*Op) string }); ok && never.Never(&s.Op) != "" {
-				return never.Never(&s.Op)
+			if particular != nil && particular.Never(&s.Op) != "" {
+				return particular.Never(&s.Op)
 			}
 			continue
 		}

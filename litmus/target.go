@@ -33,6 +33,14 @@ type Partial interface {
 	Sees(item string) bool
 }
 
+// Particular is a [Target] that some programs do not fit, although it has all their operations.
+type Particular interface {
+	// Expects returns why what a program expects does not hold on this machine whatever the kernel does, "" if it may.
+	Expects(p *Program) string
+	// Never returns why an operation cannot even be tried, "" if it can. (That NotHere has a reason may be what a test expects.)
+	Never(op *Op) string
+}
+
 // Span is a row of pages.
 type Span struct {
 	VA    x86.Virt

@@ -41,8 +41,6 @@ func (t *Target) machine(p *litmus.Program) error {
 			orders = o.Num
 		case "frames", "slots", "shmem-order":
 			return NotHereError("its memory cannot be made scarce or large: " + o.Name)
-		case "translations-stay":
-			return NotHereError("a guest's processors forget translations whenever processes change")
 		case "device-private":
 			if !t.k.abi.Kernel().DevicePrivate {
 				return NotHereError("no device-private memory")
@@ -53,17 +51,18 @@ func (t *Target) machine(p *litmus.Program) error {
 			}
 		}
 	}
-	if err := t.swapAsExpected(p); err != nil {
-		return err
-	}
 	return errors.Join(t.k.write(hugeFolder+"enabled", huge), t.k.write(hugeFolder+"use_zero_page", zero), t.orders(orders))
 }
 
-// swapAsExpected refuses programs whose expectations depend on what the swap device and the kernel's configuration are here.
-func (t *Target) swapAsExpected(p *litmus.Program) error {
+// Expects implements [litmus.Particular]: why what the program expects does not hold here although the kernel does as it should: it depends on the
+// swap device, on the kernel's configuration, or on what processors keep. "" if it does not.
+func (t *Target) Expects(p *litmus.Program) string {
 	said := map[string]bool{}
 	for _, o := range p.Machine {
 		said[o.Name] = true
+	}
+	if said["translations-stay"] {
+		return "a guest's processors forget translations whenever processes change"
 	}
 	for i := range p.Steps {
 		value, numbered := false, false
@@ -71,7 +70,7 @@ func (t *Target) swapAsExpected(p *litmus.Program) error {
 			switch it.Name {
 			case "swap-cached":
 				if !said["swap-direct"] {
-					return NotHereError("its swap device is a RAM disk, which the swap cache is not kept for")
+					return "its swap device is a RAM disk, which the swap cache is not kept for"
 				}
 			case "value":
 				value = true
@@ -80,10 +79,10 @@ func (t *Target) swapAsExpected(p *litmus.Program) error {
 			}
 		}
 		if value && numbered && t.k.abi.Kernel().DevicePrivate && !said["device-private"] {
-			return NotHereError("CONFIG_DEVICE_PRIVATE numbers its swap types otherwise than the values expected")
+			return "CONFIG_DEVICE_PRIVATE numbers its swap types otherwise than the values expected"
 		}
 	}
-	return nil
+	return ""
 }
 
 // otherNode reports that the program has NUMA hints, and processors of both nodes.

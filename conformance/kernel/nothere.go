@@ -66,7 +66,7 @@ func (k *Kernel) NotHere(op *litmus.Op) string {
 	return ""
 }
 
-// Never returns why an operation cannot even be tried, whatever the kernel would say to it; "" if it can.
+// Never implements [litmus.Particular]: why an operation cannot even be tried, whatever the kernel would say to it; "" if it can.
 func (t *Target) Never(op *litmus.Op) string {
 	if runs(op.Verb) {
 		return ""
