@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -207,7 +208,8 @@ func TestCancel(t *testing.T) {
 	m := openMachine(t, sharedCapture(t, wholeCaptures[1], "full.kdump-zlib"))
 	for _, only := range []bool{false, true} {
 		ctx, cancel := context.WithCancel(context.Background())
-		mem := &countdown{m.Mem, cancel, 200}
+		mem := &countdown{Reader: m.Mem, cancel: cancel}
+		mem.left.Store(200)
 		p, err := Find(ctx, mem, m.sys, Options{RootsOnly: only})
 		if p != nil || !errors.Is(err, context.Canceled) {
 			t.Errorf("roots only %v: %v, %v", only, p, err)
@@ -219,11 +221,11 @@ func TestCancel(t *testing.T) {
 type countdown struct {
 	physmem.Reader
 	cancel context.CancelFunc
-	left   int
+	left   atomic.Int64
 }
 
 func (c *countdown) ReadFrame(pfn x86.PFN, dst *physmem.Frame) error {
-	if c.left--; c.left == 0 {
+	if c.left.Add(-1) == 0 {
 		c.cancel()
 	}
 	return c.Reader.ReadFrame(pfn, dst)
