@@ -15,6 +15,7 @@ import (
 
 	"ptemu/arch/x86"
 	"ptemu/capture"
+	"ptemu/internal/truth"
 	"ptemu/physmem"
 )
 
@@ -34,21 +35,10 @@ var committed = []struct {
 
 const committedDir = "../testdata/captures"
 
-// sharedCaptures returns the path of a file of the captures outside the repository, or skips the test.
-func sharedCapture(t *testing.T, dir, name string) string {
+// sharedCapture returns the path of a file of the captures outside the repository, or skips the test.
+func sharedCapture(t testing.TB, dir, name string) string {
 	t.Helper()
-	roots := filepath.SplitList(os.Getenv("PTEMU_CAPTURES"))
-	if len(roots) == 0 {
-		roots = []string{"../../shared/captures"}
-	}
-	for _, r := range roots {
-		p := filepath.Join(r, dir, name)
-		if _, err := os.Stat(p); err == nil {
-			return p
-		}
-	}
-	t.Skipf("%s/%s: neither in a folder of PTEMU_CAPTURES nor in ../shared/captures", dir, name)
-	return ""
+	return truth.Whole(t, "..", dir, name)
 }
 
 // openCapture opens a capture and takes from it what [Detect] wants.

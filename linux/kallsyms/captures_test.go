@@ -5,7 +5,6 @@ import (
 	"compress/gzip"
 	"errors"
 	"os"
-	"path/filepath"
 	"strconv"
 	"strings"
 	"testing"
@@ -13,6 +12,7 @@ import (
 
 	"ptemu/arch/x86"
 	"ptemu/capture"
+	"ptemu/internal/truth"
 	"ptemu/linux"
 	"ptemu/linux/kallsyms"
 )
@@ -20,18 +20,7 @@ import (
 // shared returns the path of a file of the captures outside the repository, or skips the test.
 func shared(t testing.TB, dir, name string) string {
 	t.Helper()
-	roots := filepath.SplitList(os.Getenv("PTEMU_CAPTURES"))
-	if len(roots) == 0 {
-		roots = []string{"../../../shared/captures"}
-	}
-	for _, r := range roots {
-		p := filepath.Join(r, dir, name)
-		if _, err := os.Stat(p); err == nil {
-			return p
-		}
-	}
-	t.Skipf("%s/%s: neither in a folder of PTEMU_CAPTURES nor in ../shared/captures", dir, name)
-	return ""
+	return truth.Whole(t, "../..", dir, name)
 }
 
 // kernel opens a capture.

@@ -7,31 +7,20 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"path/filepath"
 	"strconv"
 	"strings"
 	"testing"
 
 	"ptemu/arch/x86"
 	"ptemu/capture"
+	"ptemu/internal/truth"
 	"ptemu/linux"
 )
 
 // sharedCapture returns the path of a file of the captures outside the repository, or skips the test.
 func sharedCapture(t testing.TB, dir, name string) string {
 	t.Helper()
-	roots := filepath.SplitList(os.Getenv("PTEMU_CAPTURES"))
-	if len(roots) == 0 {
-		roots = []string{"../../../shared/captures"}
-	}
-	for _, r := range roots {
-		p := filepath.Join(r, dir, name)
-		if _, err := os.Stat(p); err == nil {
-			return p
-		}
-	}
-	t.Skipf("%s/%s: neither in a folder of PTEMU_CAPTURES nor in ../shared/captures", dir, name)
-	return ""
+	return truth.Whole(t, "../..", dir, name)
 }
 
 // machine is an open capture.
