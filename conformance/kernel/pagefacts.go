@@ -57,25 +57,36 @@ func (t *Target) pageFacts(pfn x86.PFN, page *litmus.Page) error {
 		return err
 	}
 	page.Mapcount = int(count[0])
+	flags, err := t.k.words("/proc/kpageflags", uint64(pfn), 1)
+	if err != nil || len(flags) == 0 {
+		return err
+	}
+	f := flags[0]
+	page.Anon, page.KSM, page.Zero = f&kpfAnon != 0 && f&kpfKSM == 0, f&kpfKSM != 0, f&kpfZeroPage != 0
+	page.SwapCached = f&kpfSwapCache != 0
+	if f&(kpfCompoundHead|kpfCompoundTail) != 0 {
+		page.Order, err = t.k.order(pfn)
+	}
+	return err
+}
+
+// order returns the order of the large folio that a page is part of.
+func (k *Kernel) order(pfn x86.PFN) (int, error) {
 	const around = maxWords &^ 7
 	first := pfn &^ (x86.EntriesPerTable - 1)
 	var flags []uint64
 	for i := 0; i < x86.EntriesPerTable; i += around {
-		part, err := t.k.words("/proc/kpageflags", uint64(first)+uint64(i), min(around, x86.EntriesPerTable-i))
+		part, err := k.words("/proc/kpageflags", uint64(first)+uint64(i), min(around, x86.EntriesPerTable-i))
 		if err != nil {
-			return err
+			return 0, err
 		}
 		flags = append(flags, part...)
 	}
 	own := int(pfn - first)
 	if own >= len(flags) {
-		return nil
+		return 0, nil
 	}
-	f := flags[own]
-	page.Anon, page.KSM, page.Zero = f&kpfAnon != 0 && f&kpfKSM == 0, f&kpfKSM != 0, f&kpfZeroPage != 0
-	page.SwapCached = f&kpfSwapCache != 0
-	page.Order = orderOf(flags, own)
-	return nil
+	return orderOf(flags, own), nil
 }
 
 // orderOf returns the order of the folio of page i, of which the flags of all pages of a table's worth are known.

@@ -63,13 +63,7 @@ func newDiffCommand(o *options) *cobra.Command {
 	o.addMachine(cmd)
 	complete(cmd, "only", changeWords())
 	complete(cmd, "ignore", changeWords())
-	cmd.ValidArgsFunction = cobra.NoFileCompletions
-	cmd.ValidArgsFunction = func(_ *cobra.Command, args []string, _ string) ([]cobra.Completion, cobra.ShellCompDirective) {
-		if len(args) < 2 {
-			return nil, cobra.ShellCompDirectiveDefault
-		}
-		return nil, cobra.ShellCompDirectiveNoFileComp
-	}
+	cmd.ValidArgsFunction = completeCaptures(2)
 	return cmd
 }
 

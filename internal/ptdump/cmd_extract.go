@@ -44,7 +44,7 @@ func newExtractCommand(o *options) *cobra.Command {
 		},
 	}
 	cmd.Flags().SortFlags = false
-	cmd.ValidArgsFunction = completeCapture
+	cmd.ValidArgsFunction = completeCaptures(1)
 	cmd.Flags().StringVarP(&o.out, "output", "o", "", "write to `FILE`, which appears only when it is whole")
 	cmd.Flags().IntSliceVar(&pids, "pid", nil, "only the tables of the processes with these `PIDS`, and the kernel's")
 	cmd.Flags().BoolVar(&anonymous, "without-names", false, "leave out the names of processes, files and areas")

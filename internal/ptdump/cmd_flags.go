@@ -169,7 +169,7 @@ func joinDevicePrivate(args []string) []string {
 // addOutput adds the flags about the output, which every command has.
 func (o *options) addOutput(cmd *cobra.Command, formats []string) {
 	cmd.Flags().SortFlags = false
-	cmd.ValidArgsFunction = completeCapture
+	cmd.ValidArgsFunction = completeCaptures(1)
 	format := new(string) // the default is not the same for all commands
 	choice(cmd, format, "format", "f", formats, "output `FORMAT`")
 	cmd.PreRun = func(*cobra.Command, []string) { o.format = *format }

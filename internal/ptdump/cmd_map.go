@@ -51,7 +51,7 @@ func newMapCommand(o *options) *cobra.Command {
 	}
 	f := cmd.Flags()
 	f.SortFlags = false
-	cmd.ValidArgsFunction = completeCapture
+	cmd.ValidArgsFunction = completeCaptures(1)
 	choice(cmd, &m.format, "format", "f", mapFormats, "draw as `FORMAT`; auto: what the name of the file says")
 	f.StringVarP(&o.out, "output", "o", "", "write to `FILE`, which appears only when it is whole")
 	f.StringVar(&m.maxSize, "max-size", "16M", "leave out details rather than write a page of more than `SIZE` bytes; 0: whatever it takes")

@@ -167,12 +167,14 @@ func captureArgs(more int, what string) cobra.PositionalArgs {
 	}
 }
 
-// completeCapture completes the first argument as a file name, and what follows not at all.
-func completeCapture(_ *cobra.Command, args []string, _ string) ([]cobra.Completion, cobra.ShellCompDirective) {
-	if len(args) == 0 {
-		return nil, cobra.ShellCompDirectiveDefault
+// completeCaptures completes the first n arguments as file names, and what follows not at all.
+func completeCaptures(n int) cobra.CompletionFunc {
+	return func(_ *cobra.Command, args []string, _ string) ([]cobra.Completion, cobra.ShellCompDirective) {
+		if len(args) < n {
+			return nil, cobra.ShellCompDirectiveDefault
+		}
+		return nil, cobra.ShellCompDirectiveNoFileComp
 	}
-	return nil, cobra.ShellCompDirectiveNoFileComp
 }
 
 // version is the module's version as the go command recorded it.

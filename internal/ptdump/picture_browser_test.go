@@ -196,23 +196,7 @@ func TestBrowserHostileNames(t *testing.T) {
 	const evil = `</script><img src=x onerror="document.title='evil'"><script>document.title='evil'</script>`
 	o := openTest(t, nonsenseCapture(t), "cr3")
 	p := &proc.Process{PID: 7, Comm: evil, MM: &proc.MM{AreasErr: evil, Areas: []proc.VMA{{Start: 0x400000, End: 0x600000, Name: evil}}}}
-	info := o.pictureInfo(p, &machineSpaces{Procs: &proc.Processes{}})
-	var err error
-	if info.Rows, err = o.atlas(t.Context(), &tally{swap: swapUses{layout: o.Layout}}); err != nil {
-		t.Fatal(err)
-	}
-	pic, err := drawPicture(t.Context(), o.Session, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	data, err := pic.pack(info, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	page, err := info.page(data)
-	if err != nil {
-		t.Fatal(err)
-	}
+	_, page := processPage(t, o, p)
 	path := filepath.Join(t.TempDir(), "evil.html")
 	if err := os.WriteFile(path, page, 0o666); err != nil {
 		t.Fatal(err)

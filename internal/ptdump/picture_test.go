@@ -2,7 +2,6 @@ package ptdump
 
 import (
 	"bytes"
-	"context"
 	"encoding/xml"
 	"io"
 	"math"
@@ -332,20 +331,14 @@ func wellFormed(t *testing.T, s string) string {
 	}
 }
 
-// TestMapHostileNames: texts from the capture never become markup.
-func TestMapHostileNames(t *testing.T) {
-	const evil = "</script><img src=x onerror=alert(1)>\x00\x1b[31m\u202e\xff<!--"
-	o := openTest(t, nonsenseCapture(t), "cr3")
-	p := &proc.Process{PID: 7, TGID: 7, Comm: evil, MM: &proc.MM{AreasErr: evil, Areas: []proc.VMA{
-		{Start: 0x400000, End: 0x401000, Name: evil}, {Start: 0x402000, End: 0x403000, File: &proc.File{Path: evil}},
-	}}}
-	o.System.Warnings = append(o.System.Warnings, evil)
+// processPage makes the page of a process whose tables are the session's.
+func processPage(t *testing.T, o *opened, p *proc.Process) (*pictureInfo, []byte) {
+	t.Helper()
 	info := o.pictureInfo(p, &machineSpaces{Procs: &proc.Processes{}})
-	rows, err := o.atlas(context.Background(), &tally{swap: swapUses{layout: o.Layout}})
-	if err != nil {
+	var err error
+	if info.Rows, err = o.atlas(t.Context(), &tally{swap: swapUses{layout: o.Layout}}); err != nil {
 		t.Fatal(err)
 	}
-	info.Rows = rows
 	pic, err := drawPicture(t.Context(), o.Session, 0)
 	if err != nil {
 		t.Fatal(err)
@@ -358,6 +351,18 @@ func TestMapHostileNames(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	return info, page
+}
+
+// TestMapHostileNames: texts from the capture never become markup.
+func TestMapHostileNames(t *testing.T) {
+	const evil = "</script><img src=x onerror=alert(1)>\x00\x1b[31m\u202e\xff<!--"
+	o := openTest(t, nonsenseCapture(t), "cr3")
+	p := &proc.Process{PID: 7, TGID: 7, Comm: evil, MM: &proc.MM{AreasErr: evil, Areas: []proc.VMA{
+		{Start: 0x400000, End: 0x401000, Name: evil}, {Start: 0x402000, End: 0x403000, File: &proc.File{Path: evil}},
+	}}}
+	o.System.Warnings = append(o.System.Warnings, evil)
+	info, page := processPage(t, o, p)
 	for _, bad := range []string{"<img", "</script><", "\x00", "\x1b", "<!--"} {
 		if strings.Contains(string(page), bad) {
 			t.Errorf("the page holds %q", bad)
