@@ -93,8 +93,9 @@ func (l *Layout) changeFlags(c *x86.SwapChange, f x86.ChangeFlags) {
 }
 
 // changeType turns entries of one type into another, with the same offset. Of the low bits only those in carry stay.
+// A kernel without the second type does nothing: it has not got the first either, or only that one.
 func (l *Layout) changeType(c *x86.SwapChange, f x86.ChangeFlags, from, to uint8, carry uint64) {
-	if from == NoType || to == NoType {
+	if to == NoType {
 		return
 	}
 	const low = uint64(1<<rawOffsetFirst - 1)

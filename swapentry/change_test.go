@@ -75,6 +75,30 @@ func TestChange(t *testing.T) {
 	}
 }
 
+// TestChangeCommon: types that change and are not said to be uncommon follow the common rule and no other; types that
+// are not touched stay as they are.
+func TestChangeCommon(t *testing.T) {
+	for name, l := range layouts(t) {
+		for _, f := range []x86.ChangeFlags{0, x86.ChangeNUMA, x86.ChangeUffdWP, x86.ChangeUffdWPResolve} {
+			for _, backing := range []Backing{BackingMixed, BackingAnon, BackingFile} {
+				c := l.Change(f, backing, true)
+				if c.Uncommon&^c.Touch != 0 || (c.Ask|c.Drop)&^c.Uncommon != 0 {
+					t.Fatalf("%s, flags %#x, backing %d: touch %#x, uncommon %#x, ask %#x, drop %#x", name, f, backing, c.Touch,
+						c.Uncommon, c.Ask, c.Drop)
+				}
+				for typ := range c.Keep {
+					touched, uncommon := c.Touch>>typ&1 != 0, c.Uncommon>>typ&1 != 0
+					switch {
+					case touched && !uncommon && (c.Keep[typ] != c.CommonKeep || c.Xor[typ] != c.CommonXor),
+						!touched && (c.Keep[typ] != ^uint64(0) || c.Xor[typ] != 0):
+						t.Errorf("%s, flags %#x, backing %d: type %d: %#x, %#x", name, f, backing, typ, c.Keep[typ], c.Xor[typ])
+					}
+				}
+			}
+		}
+	}
+}
+
 // apply follows the rules, and asks as a caller would whose pages are all anonymous.
 func apply(l *Layout, c *x86.SwapChange, f x86.ChangeFlags, backing Backing, old x86.PTE) x86.PTE {
 	if old.None() {

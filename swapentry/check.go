@@ -86,10 +86,6 @@ func (l *Layout) checkOffset(e *Entry) error {
 		case e.Marker == 0:
 			return fmt.Errorf("%w: empty", ErrMarker)
 		}
-	case KindSwapinError:
-		if e.Offset > l.pfnMask() {
-			return fmt.Errorf("%w: frame %#x of %d bits", ErrOffset, e.Offset, l.pfnBits)
-		}
 	default:
 		return l.checkFrame(e)
 	}

@@ -65,7 +65,7 @@ func PTESameAsSwp(p, swp x86.PTE) bool { return PTESwpClearFlags(p) == swp }
 
 // PTESwpMoveOffset returns the entry delta slots further, with the same type and flags (6.12 on).
 //
-// Linux: mm/internal.h:pte_move_swp_offset()
+// Linux: mm/internal.h:pte_move_swp_offset(); with delta 1 pte_next_swp_offset()
 func (l *Layout) PTESwpMoveOffset(p x86.PTE, delta int64) x86.PTE {
 	s := l.FromPTE(p)
 	flags := p &^ PTESwpClearFlags(p)

@@ -64,6 +64,32 @@ func TestRoundTrip(t *testing.T) {
 	}
 }
 
+// TestDecodeKinds: what tells a value without swap form from one with it, level by level.
+func TestDecodeKinds(t *testing.T) {
+	const swapped = 0x07ffffffffdb9600
+	l := layoutOf(t, "7.2", 4)
+	for _, c := range []struct {
+		raw                uint64
+		pte, pmd, pud, p4d Kind
+	}{
+		{0, KindNone, KindNone, KindNone, KindNone},
+		{0x60, KindNone, KindNone, KindNone, KindNone},
+		{0x61, KindPresent, KindPresent, KindPresent, KindPresent},
+		{swapped, KindSwap, KindSwap, KindSwap, KindUnknown},
+		{swapped | 0x80, KindSwap, KindPresent, KindPresent, KindUnknown},
+		{swapped | 0x100, KindPresent, KindPresent, KindPresent, KindUnknown},
+		{swapped | 1, KindPresent, KindPresent, KindPresent, KindPresent},
+	} {
+		got := [...]Kind{l.Decode(pte, c.raw).Kind, l.Decode(pmd, c.raw).Kind, l.Decode(pud, c.raw).Kind, l.Decode(x86.LevelP4D, c.raw).Kind}
+		if want := [...]Kind{c.pte, c.pmd, c.pud, c.p4d}; got != want {
+			t.Errorf("%#x: %v, want %v", c.raw, got, want)
+		}
+		if got := l.Decode(x86.LevelPGD, c.raw).Kind; got != c.p4d {
+			t.Errorf("%#x: pgd %v, want %v", c.raw, got, c.p4d)
+		}
+	}
+}
+
 // checkLaws returns what is wrong with l's treatment of raw, "" if nothing.
 func checkLaws(l *Layout, level x86.Level, raw uint64) string {
 	e := l.Decode(level, raw)
@@ -157,6 +183,8 @@ func TestEncodeErrors(t *testing.T) {
 	}{
 		{"7.2", Entry{Kind: KindDevicePrivate, Level: pte, PFN: 1}, ErrKind},
 		{"7.2P", Entry{Kind: KindDeviceExclusive, Level: pte, PFN: 1}, ErrKind}, // 7.2 has writable ones only
+		{"7.2", Entry{Kind: KindDeviceExclusive, Level: pte, PFN: 1, Write: true}, ErrKind},
+		{"7.2", Entry{Kind: KindDevicePrivate, Level: pte, PFN: 1, Write: true}, ErrKind},
 		{"6.12", Entry{Kind: KindSwapinError, Level: pte, Offset: 1}, ErrKind},
 		{"6.12", Entry{Kind: KindSwap, Level: pte, Type: 27, Offset: 1}, ErrKind},
 		{"6.12", Entry{Kind: KindSwap, Level: x86.LevelP4D, Offset: 1}, ErrKind},

@@ -2,11 +2,15 @@ package swapentry
 
 import "ptemu/arch/x86"
 
-// The arch-independent form. Linux: include/linux/swapops.h:SWP_TYPE_SHIFT, include/linux/swap.h:MAX_SWAPFILES_SHIFT
+// The arch-independent form. It leaves the top bit clear, so that an XArray can hold it as a number.
+//
+// Linux: include/linux/swapops.h:SWP_TYPE_SHIFT; include/linux/swap.h:MAX_SWAPFILES_SHIFT;
+// include/linux/xarray.h:BITS_PER_XA_VALUE
 const (
-	typeBits   = 5
-	typeShift  = 58
-	offsetMask = 1<<typeShift - 1
+	typeBits    = 5
+	xaValueBits = 63
+	typeShift   = xaValueBits - typeBits
+	offsetMask  = 1<<typeShift - 1
 )
 
 // The form in a page table. Linux: arch/x86/include/asm/pgtable_64.h:SWP_TYPE_BITS, SWP_OFFSET_FIRST_BIT

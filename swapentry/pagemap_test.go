@@ -69,6 +69,7 @@ func TestPagemapSwapped(t *testing.T) {
 		{"marker has no page", "6.12", pte, uffdWP612, 0, page, 0x420000000000003f},
 		{"swapin error has no page", "6.1", pte, 0xfffffffffdb97404, 0, page, 0x42000000002468bf},
 		{"huge migration, page 2", "6.1P", pmd, 0xcfffe7fff7fffe00, 2, PageFacts{}, 0x4000000000800059},
+		{"an offset beyond the field", "6.12", pmd, 0x0800000000000000, 1, PageFacts{}, 0x4000000000000001}, // 1<<50, of type 1
 		{"hugetlb shows uffd-wp only", "6.12", pmd, uffdWP612, 0, PageFacts{Hugetlb: true}, 0x0200000000000000},
 		{"hugetlb migration", "6.1P", pmd, 0xcfffe7fff7fffe00, 0, PageFacts{Hugetlb: true}, 0},
 	} {

@@ -123,18 +123,17 @@ type ABI struct {
 	kernel Kernel
 	paging Paging
 
-	physMask     uint64 // __PHYSICAL_MASK
-	pteFrame     uint64 // PTE_PFN_MASK
-	pmdFrame     uint64 // PHYSICAL_PMD_PAGE_MASK
-	pudFrame     uint64 // PHYSICAL_PUD_PAGE_MASK
-	supported    uint64 // __supported_pte_mask
-	devmap       uint64
-	savedDirty   uint64
-	pteChange    uint64 // _PAGE_CHG_MASK
-	hpageChange  uint64 // _HPAGE_CHG_MASK
-	pmdKeep      uint64 // what pmd_modify keeps: hpageChange, less D in 6.12
-	shadowStack  bool
-	ignoredFlush uint64 // software bits that no TLB holds
+	physMask    uint64 // __PHYSICAL_MASK
+	pteFrame    uint64 // PTE_PFN_MASK
+	pmdFrame    uint64 // PHYSICAL_PMD_PAGE_MASK
+	pudFrame    uint64 // PHYSICAL_PUD_PAGE_MASK
+	supported   uint64 // __supported_pte_mask
+	devmap      uint64
+	savedDirty  uint64
+	pteChange   uint64 // _PAGE_CHG_MASK
+	hpageChange uint64 // _HPAGE_CHG_MASK
+	pmdKeep     uint64 // what pmd_modify keeps: hpageChange, less D in 6.12
+	shadowStack bool
 
 	flags [LevelPGD + 1][formCount][]Flag
 }
@@ -168,10 +167,6 @@ func NewABI(k Kernel, p Paging) (*ABI, error) {
 		a.pmdKeep &^= PageDirty
 	}
 	a.shadowStack = p.ShadowStack && k.SavedDirty
-	a.ignoredFlush = PageSpecial | PageUffdWP | PageSoftDirty | a.devmap | a.savedDirty
-	if k.SavedDirty {
-		a.ignoredFlush |= PageSoftW4
-	}
 	a.makeFlags()
 	return a, nil
 }

@@ -158,13 +158,12 @@ func (a *ABI) ChangeMkOld() PTEChange {
 }
 
 func (a *ABI) noChange() PTEChange {
-	outside := a.pteFrame | a.ignoredFlush | PageAccessed
 	return PTEChange{
 		Exists: PagePresent | PageProtnone, Select: PagePresent | PageProtnone,
 		Stray: PageKnlErratumMask, Valid: PagePresent, Frame: a.pteFrame, FrameShift: PageShift,
 		Keep:         ^uint64(0),
-		FlushChanged: flushIfChanged &^ outside,
-		FlushCleared: flushIfCleared &^ outside,
+		FlushChanged: flushIfChanged &^ a.pteFrame,
+		FlushCleared: flushIfCleared,
 	}
 }
 

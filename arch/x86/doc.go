@@ -5,6 +5,8 @@
 // a value and returns a value; nothing here touches memory, allocates, or looks at the machine that runs the
 // program. Names are the kernel's stems in Go case: pte_mkwrite_novma() is [PTE.MkWriteNoVMA].
 //
+// pte_same(), pmd_same() and pud_same() compare all 64 bits, A and D included: they are ==.
+//
 // What differs between kernels and machines is an [ABI], made from a [Kernel] (features of a release) and a
 // [Paging] (the processor); methods whose result depends on it take it as their first argument.
 //

@@ -1,6 +1,6 @@
 package x86
 
-// Flush decisions look at what a TLB may hold: software bits never, A only where losing it matters.
+// Flush decisions look at what a TLB may hold: software bits never, A of a huge page only.
 const (
 	flushIfChanged = PageRW | PageUser | PagePWT | PagePCD | PagePSE | PageGlobal | PagePATLarge | PagePkeyMask | PageNX
 	flushIfCleared = PagePresent | PageDirty
@@ -16,7 +16,7 @@ func PTENeedsFlush(a *ABI, old, new PTE) bool {
 	if old.PFN(a) != new.PFN(a) {
 		return true
 	}
-	return a.flagsNeedFlush(old.Flags(a), new.Flags(a), PageAccessed)
+	return flagsNeedFlush(old.Flags(a), new.Flags(a), flushIfCleared)
 }
 
 // HugePMDNeedsFlush is [PTENeedsFlush] for a 2 MiB leaf; there, losing A wants a flush too.
@@ -29,12 +29,10 @@ func HugePMDNeedsFlush(a *ABI, old, new PMD) bool {
 	if old.PFN(a) != new.PFN(a) {
 		return true
 	}
-	return a.flagsNeedFlush(old.Flags(a), new.Flags(a), 0)
+	return flagsNeedFlush(old.Flags(a), new.Flags(a), flushIfCleared|PageAccessed)
 }
 
 // flagsNeedFlush compares flag bits. Linux: arch/x86/include/asm/tlbflush.h:pte_flags_need_flush()
-func (a *ABI) flagsNeedFlush(old, new, ignore uint64) bool {
-	diff := (old ^ new) &^ (a.ignoredFlush | ignore)
-	cleared := diff & old & (flushIfCleared | PageAccessed)
-	return cleared != 0 || diff&flushIfChanged != 0
+func flagsNeedFlush(old, new, ifCleared uint64) bool {
+	return (old^new)&(flushIfChanged|old&ifCleared) != 0
 }

@@ -1,6 +1,9 @@
 package x86
 
-import "fmt"
+import (
+	"fmt"
+	"math/bits"
+)
 
 // Paging describes the machine whose tables are read: what the processor and the boot decided, not what the
 // kernel's release decides. It is a value; nothing in this module reads it from the CPU that runs the program.
@@ -11,7 +14,8 @@ type Paging struct {
 	PhysBits uint8
 	// NX says that EFER.NXE is set, so that bit 63 means no-execute rather than reserved.
 	NX bool
-	// EncMask is AMD's memory-encryption bit (sme_me_mask) as it stands in entries, 0 without it.
+	// EncMask is AMD's memory-encryption bit (sme_me_mask) as it stands in entries, 0 without it. The kernel's
+	// mask for confidential guests (_PAGE_CC) is the same bit there; Intel's TDX, where it is not, is not modelled.
 	EncMask uint64
 	// L1TF says that the CPU has the L1 terminal fault, which limits the swap offset.
 	// CacheBits is then its boot_cpu_data.x86_cache_bits (44 to 46 on the affected parts).
@@ -31,8 +35,8 @@ func (p Paging) Validate() error {
 		return fmt.Errorf("x86: paging levels %d: want 4 or 5", p.Levels)
 	case p.PhysBits < 32 || p.PhysBits > 52:
 		return fmt.Errorf("x86: physical address bits %d: want 32 to 52", p.PhysBits)
-	case p.EncMask&^pfnMask52 != 0:
-		return fmt.Errorf("x86: encryption mask %#x: outside the frame bits", p.EncMask)
+	case p.EncMask != 0 && (bits.OnesCount64(p.EncMask) != 1 || p.EncMask < 1<<32 || p.EncMask >= 1<<52):
+		return fmt.Errorf("x86: encryption mask %#x: want one bit from 32 to 51, or 0", p.EncMask)
 	case p.L1TF && (p.CacheBits < 36 || p.CacheBits > 52):
 		return fmt.Errorf("x86: cache bits %d of an L1TF machine: want 36 to 52", p.CacheBits)
 	}
@@ -58,6 +62,12 @@ func (p Paging) SignExtend(v Virt) Virt {
 
 // KernelHalf returns the lowest canonical address with the top bit set.
 func (p Paging) KernelHalf() Virt { return p.SignExtend(1 << (p.VirtBits() - 1)) }
+
+// TaskSizeMax returns the end of the addresses that a process may map. The last page of the lower half stays free, so
+// that no instruction ends where the address of the next is not canonical.
+//
+// Linux: arch/x86/include/asm/page_64.h:TASK_SIZE_MAX
+func (p Paging) TaskSizeMax() Virt { return 1<<(p.VirtBits()-1) - PageSize }
 
 // Shift is [Level.Shift] as the kernel sees it: with four levels the PGD is folded onto the P4D, and both span the
 // same 39 bits.

@@ -45,14 +45,25 @@ func TestAddrEnd(t *testing.T) {
 
 func TestPagingValidate(t *testing.T) {
 	good := DefaultPaging(4)
-	if err := good.Validate(); err != nil {
-		t.Errorf("default: %v", err)
+	for name, p := range map[string]Paging{
+		"default":     good,
+		"smallest":    {Levels: 4, PhysBits: 32, EncMask: 1 << 32, L1TF: true, CacheBits: 36},
+		"largest":     {Levels: 5, PhysBits: 52, EncMask: 1 << 51, L1TF: true, CacheBits: 52},
+		"no L1TF, 99": {Levels: 4, PhysBits: 40, CacheBits: 99},
+	} {
+		if err := p.Validate(); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
 	}
 	for name, change := range map[string]func(*Paging){
 		"three levels":          func(p *Paging) { p.Levels = 3 },
 		"31 physical bits":      func(p *Paging) { p.PhysBits = 31 },
 		"53 physical bits":      func(p *Paging) { p.PhysBits = 53 },
 		"encryption in a flag":  func(p *Paging) { p.EncMask = 1 << 52 },
+		"encryption bit 31":     func(p *Paging) { p.EncMask = 1 << 31 },
+		"two encryption bits":   func(p *Paging) { p.EncMask = 1<<47 | 1<<46 },
+		"L1TF with 53 bits":     func(p *Paging) { p.L1TF, p.CacheBits = true, 53 },
+		"six levels":            func(p *Paging) { p.Levels = 6 },
 		"L1TF without its size": func(p *Paging) { p.L1TF = true },
 	} {
 		p := good

@@ -16,7 +16,9 @@ func MkPMD(a *ABI, pfn PFN, prot Prot) PMD { return PMD(a.mkPFN(pfn, prot, a.pmd
 // Linux: arch/x86/include/asm/pgtable.h:pmd_present()
 func (p PMD) Present() bool { return p&(PagePresent|PageProtnone|PagePSE) != 0 }
 
-// Leaf reports a 2 MiB page, whatever its P. Linux: arch/x86/include/asm/pgtable.h:pmd_leaf()
+// Leaf reports a 2 MiB page, whatever its P.
+//
+// Linux: arch/x86/include/asm/pgtable.h:pmd_leaf(); 6.1: pmd_large()
 func (p PMD) Leaf() bool { return p&PagePSE != 0 }
 
 // TransHuge reports a huge page that is not device memory. Linux: arch/x86/include/asm/pgtable.h:pmd_trans_huge()
@@ -24,7 +26,7 @@ func (p PMD) TransHuge(a *ABI) bool { return uint64(p)&(PagePSE|a.devmap) == Pag
 
 // Bad reports an entry that is not a sound pointer to a PTE table. Linux: arch/x86/include/asm/pgtable.h:pmd_bad()
 func (p PMD) Bad(a *ABI) bool {
-	return p.Flags(a)&^(PageUser|PageAccessed) != (PageKernPgTable&^PageAccessed|a.paging.EncMask)&^a.pteFrame
+	return p.Flags(a)&^(PageUser|PageAccessed) != PageKernPgTable&^PageAccessed|a.paging.EncMask
 }
 
 // PFNMask returns the frame bits of this entry: fewer for a huge page than for a table pointer.
@@ -140,6 +142,20 @@ func (p PMD) MkWrite(a *ABI) PMD { return PMD(a.clearSavedDirty(uint64(p | PageR
 //
 // Linux: arch/x86/include/asm/pgtable.h:pmd_mkwrite_shstk()
 func (p PMD) MkWriteShstk() PMD { return p&^PageRW | PageDirty }
+
+// MaybeMkWrite permits writing as an area with flags f wants it: not at all without VM_WRITE, as a shadow-stack page
+// with VM_SHADOW_STACK, else as [PMD.MkWrite] does.
+//
+// Linux: mm/huge_memory.c:maybe_pmd_mkwrite(); arch/x86/mm/pgtable.c:pmd_mkwrite()
+func (p PMD) MaybeMkWrite(a *ABI, f VMFlags) PMD {
+	switch {
+	case f&VMWrite == 0:
+		return p
+	case a.shadowStackArea(f):
+		return p.MkWriteShstk()
+	}
+	return p.MkWrite(a)
+}
 
 // MkSavedDirty moves D of a read-only entry to SAVED_DIRTY.
 //

@@ -5,7 +5,7 @@ package x86
 // Linux: arch/x86/include/asm/pgtable_types.h:pgprot_t
 type Prot uint64
 
-// The five protections that user mappings have. PageNone has no P: its frames are stored inverted.
+// The five protections that user mappings have. ProtNone has no P: its frames are stored inverted.
 //
 // Linux: arch/x86/include/asm/pgtable_types.h:PAGE_NONE and the following
 const (
@@ -69,7 +69,7 @@ func (p Prot) NX() Prot { return p | PageNX }
 // Linux: include/linux/mm.h:VM_READ and the following
 type VMFlags uint64
 
-// The flags that select a protection, and the place of the protection key.
+// The flags that select a protection or the way to permit writing, and the place of the protection key.
 const (
 	VMRead   VMFlags = 1 << 0
 	VMWrite  VMFlags = 1 << 1
@@ -78,6 +78,9 @@ const (
 
 	VMPkeyShift         = 32
 	VMPkeyMask  VMFlags = 0xf << VMPkeyShift
+
+	// VMShadowStack marks an area of shadow-stack pages, from 6.6 on. In 6.1 the bit is VM_UFFD_MINOR.
+	VMShadowStack VMFlags = 1 << 37
 
 	vmAccess = VMRead | VMWrite | VMExec | VMShared
 )

@@ -7,7 +7,7 @@ type PTE uint64
 
 // MkPTE returns an entry for frame pfn with protection prot. A protection without P yields an inverted frame.
 //
-// Linux: arch/x86/include/asm/pgtable.h:pfn_pte()
+// Linux: arch/x86/include/asm/pgtable.h:pfn_pte(), mk_pte()
 func MkPTE(a *ABI, pfn PFN, prot Prot) PTE { return PTE(a.mkPFN(pfn, prot, a.pteFrame)) }
 
 // None reports an empty slot. A and D may be set by an erratum and do not count.
@@ -25,6 +25,14 @@ func (p PTE) Present() bool { return p&(PagePresent|PageProtnone) != 0 }
 // Linux: arch/x86/include/asm/pgtable.h:pte_protnone()
 func (p PTE) Protnone() bool { return p&(PagePresent|PageProtnone) == PageProtnone }
 
+// Accessible reports whether a processor may have the entry cached: P, or PROT_NONE that took P away while a flush
+// of the address space is still owed (mm_tlb_flush_pending).
+//
+// Linux: arch/x86/include/asm/pgtable.h:pte_accessible()
+func (p PTE) Accessible(flushPending bool) bool {
+	return p&PagePresent != 0 || flushPending && p.Protnone()
+}
+
 // PFN returns the frame, un-inverted if need be.
 //
 // Linux: arch/x86/include/asm/pgtable.h:pte_pfn()
@@ -36,6 +44,11 @@ func (p PTE) PFN(a *ABI) PFN {
 //
 // Linux: arch/x86/include/asm/pgtable_types.h:pte_flags()
 func (p PTE) Flags(a *ABI) uint64 { return uint64(p) &^ a.pteFrame }
+
+// Decrypted reports that the page is not encrypted: the bit of AMD's memory encryption is clear, or there is none.
+//
+// Linux: arch/x86/include/asm/pgtable.h:pte_decrypted()
+func (p PTE) Decrypted(a *ABI) bool { return uint64(p)&a.paging.EncMask == 0 }
 
 // Pkey returns the protection key, 0 to 15.
 //
@@ -99,7 +112,8 @@ func (p PTE) WrProtect(a *ABI) PTE { return PTE(a.wrProtect(uint64(p))) }
 func (p PTE) MkWriteNoVMA() PTE { return p | PageRW }
 
 // MkWrite sets RW as for an ordinary writable VMA, and moves a saved dirty state back to D. For a shadow-stack
-// VMA the kernel's pte_mkwrite() is [PTE.MkWriteShstk].
+// VMA the kernel's pte_mkwrite() is [PTE.MkWriteShstk]; [PTE.MaybeMkWrite] asks the VMA. (6.1's pte_mk_savedwrite(),
+// pte_savedwrite() and pte_clear_savedwrite() are MkWrite, Write and WrProtect.)
 //
 // Linux: arch/x86/mm/pgtable.c:pte_mkwrite()
 func (p PTE) MkWrite(a *ABI) PTE { return PTE(a.clearSavedDirty(uint64(p | PageRW))) }
@@ -108,6 +122,20 @@ func (p PTE) MkWrite(a *ABI) PTE { return PTE(a.clearSavedDirty(uint64(p | PageR
 //
 // Linux: arch/x86/include/asm/pgtable.h:pte_mkwrite_shstk()
 func (p PTE) MkWriteShstk() PTE { return p&^PageRW | PageDirty }
+
+// MaybeMkWrite permits writing as an area with flags f wants it: not at all without VM_WRITE, as a shadow-stack page
+// with VM_SHADOW_STACK, else as [PTE.MkWrite] does.
+//
+// Linux: include/linux/mm.h:maybe_mkwrite(); arch/x86/mm/pgtable.c:pte_mkwrite()
+func (p PTE) MaybeMkWrite(a *ABI, f VMFlags) PTE {
+	switch {
+	case f&VMWrite == 0:
+		return p
+	case a.shadowStackArea(f):
+		return p.MkWriteShstk()
+	}
+	return p.MkWrite(a)
+}
 
 // MkSavedDirty moves D of a read-only entry to SAVED_DIRTY.
 //

@@ -13,7 +13,9 @@ func MkPUD(a *ABI, pfn PFN, prot Prot) PUD { return PUD(a.mkPFN(pfn, prot, a.pud
 // Present reports P. Linux: arch/x86/include/asm/pgtable.h:pud_present()
 func (p PUD) Present() bool { return p&PagePresent != 0 }
 
-// Leaf reports a 1 GiB page; 6.1 also wants P. Linux: arch/x86/include/asm/pgtable.h:pud_leaf()
+// Leaf reports a 1 GiB page; 6.1 also wants P.
+//
+// Linux: arch/x86/include/asm/pgtable.h:pud_leaf(); 6.1: pud_large()
 func (p PUD) Leaf(a *ABI) bool {
 	if a.kernel.PUDLeafNeedsPresent {
 		return p&(PagePSE|PagePresent) == PagePSE|PagePresent

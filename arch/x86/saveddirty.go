@@ -37,6 +37,10 @@ func (a *ABI) mkUffdWP(v uint64) uint64 {
 	return v
 }
 
+// shadowStackArea reports whether an area's entries become writable as shadow stacks do. The kernel asks the area
+// alone, not the processor.
+func (a *ABI) shadowStackArea(f VMFlags) bool { return a.savedDirty != 0 && f&VMShadowStack != 0 }
+
 // accessPermitted is __pte_access_permitted: what get_user_pages_fast may do through the entry.
 func accessPermitted(v uint64, write bool, pkru uint32) bool {
 	need := uint64(PagePresent | PageUser)

@@ -48,7 +48,7 @@ func (p PGD) Leaf() bool { return false }
 // Linux: arch/x86/include/asm/pgtable.h:pgd_bad()
 func (p PGD) Bad(a *ABI) bool {
 	return a.paging.Levels == 5 &&
-		p.Flags(a)&^(PageUser|PageNX) != (PageKernPgTable|a.paging.EncMask)&^a.pteFrame
+		p.Flags(a)&^(PageUser|PageNX) != PageKernPgTable|a.paging.EncMask
 }
 
 // PFN returns the frame of the P4D table; it is never inverted.

@@ -1,11 +1,13 @@
 package vectors
 
 import (
+	"errors"
 	"fmt"
 	"strconv"
 	"strings"
 
 	"ptemu/arch/x86"
+	"ptemu/linux"
 	"ptemu/swapentry"
 )
 
@@ -17,7 +19,8 @@ type Config struct {
 	ABI    *x86.ABI
 	Shstk  *x86.ABI // the same, on a processor with user shadow stacks
 	Layout *swapentry.Layout
-	PTI    bool // page-table isolation was active
+	Space  []linux.Marker // where the areas of the address space lie
+	PTI    bool           // page-table isolation was active
 }
 
 // head collects the comments in front of the first vector.
@@ -48,14 +51,20 @@ func (h *head) number(key string) (uint64, error) {
 func (h *head) config() (*Config, error) {
 	n := map[string]uint64{}
 	for _, key := range []string{
-		"paging-levels-active", "boot-cpu-phys-bits", "bug-l1tf", "feature-pti", "sme-mask", "supported-pte-mask",
-		"CONFIG_DEVICE_PRIVATE",
+		"paging-levels-active", "boot-cpu-phys-bits", "bug-l1tf", "feature-pti", "sme-mask", "cc-mask", "supported-pte-mask",
+		"CONFIG_DEVICE_PRIVATE", "CONFIG_RANDOMIZE_BASE",
 	} {
 		v, err := h.number(key)
 		if err != nil {
 			return nil, err
 		}
 		n[key] = v
+	}
+	switch {
+	case n["cc-mask"] != n["sme-mask"]:
+		return nil, fmt.Errorf("cc-mask %#x, sme-mask %#x: only AMD's kind of encryption is known", n["cc-mask"], n["sme-mask"])
+	case n["CONFIG_RANDOMIZE_BASE"] != 0:
+		return nil, errors.New("with CONFIG_RANDOMIZE_BASE addresses are no constants")
 	}
 	kernel, err := x86.KernelNamed(release(h.fields["kernel-version"]))
 	if err != nil {
@@ -81,7 +90,8 @@ func (h *head) config() (*Config, error) {
 		return nil, err
 	}
 	c.Layout = swapentry.NewLayout(c.ABI)
-	return c, nil
+	c.Space, err = emptySpace(c.ABI)
+	return c, err
 }
 
 // release returns the series of a version: "6.12.107" is of "6.12".

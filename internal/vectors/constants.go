@@ -47,6 +47,7 @@ var constants = mergeConstants(map[string]constant{
 	"PTE_FLAGS_MASK":         func(c *Config) uint64 { return ^c.ABI.FrameMask(x86.LevelPTE) },
 	"sme_me_mask":            encMask,
 	"_PAGE_ENC":              encMask,
+	"_PAGE_CC":               encMask,
 	"__supported_pte_mask":   func(c *Config) uint64 { return c.ABI.SupportedMask() },
 
 	"VM_READ":       is(uint64(x86.VMRead)),
@@ -56,24 +57,13 @@ var constants = mergeConstants(map[string]constant{
 	"VM_PKEY_SHIFT": is(x86.VMPkeyShift),
 	"VM_PKEY_BIT0":  is(uint64(x86.PagePkey(1))),
 	"VM_PKEY_BIT3":  is(uint64(x86.PagePkey(8))),
-}, bitConstants, protConstants, swapConstants)
+
+	"VM_SHADOW_STACK": is(uint64(x86.VMShadowStack)),
+}, bitConstants, protConstants, swapConstants, spaceConstants)
 
 // unmapped lists the constants that have no counterpart on our side, and why.
 var unmapped = map[string]string{
-	"BITS_PER_XA_VALUE":  "property of the kernel's xarray; its effect is SWP_TYPE_SHIFT",
-	"FIRST_USER_ADDRESS": "address-space layout",
-	"FIXADDR_TOP":        "address-space layout",
-	"MODULES_VADDR":      "address-space layout",
-	"PAGE_OFFSET":        "address-space layout",
-	"TASK_SIZE_MAX":      "address-space layout",
-	"VMALLOC_START":      "address-space layout",
-	"VMEMMAP_START":      "address-space layout",
-	"__START_KERNEL_map": "address-space layout",
-	"SECTION_SIZE_BITS":  "memory model of the kernel, not of its tables",
-	"VM_SHADOW_STACK":    "selects pte_mkwrite_shstk() from an area, which the entries do not know",
-	"_PAGE_BIT_CPA_TEST": "used by the kernel's self-test only",
-	"_PAGE_CPA_TEST":     "used by the kernel's self-test only",
-	"_PAGE_CC":           "confidential guests (TDX) are not modelled apart from the encryption mask",
+	"SECTION_SIZE_BITS": "the unit of memory hotplug; no entry, level or address depends on it",
 }
 
 func mergeConstants(tables ...map[string]constant) map[string]constant {
@@ -118,6 +108,7 @@ var bitConstants = mergeConstants(
 	flagBit("DIRTY", x86.PageBitDirty), flagBit("PAT", x86.PageBitPAT), flagBit("PSE", x86.PageBitPSE),
 	flagBit("GLOBAL", x86.PageBitGlobal), flagBit("PROTNONE", x86.PageBitProtnone),
 	flagBit("SPECIAL", x86.PageBitSpecial), flagBit("SOFTW1", x86.PageBitSpecial),
+	flagBit("CPA_TEST", x86.PageBitCPATest),
 	flagBit("UFFD_WP", x86.PageBitUffdWP), flagBit("SOFTW2", x86.PageBitUffdWP),
 	flagBit("SOFT_DIRTY", x86.PageBitSoftDirty), flagBit("SOFTW3", x86.PageBitSoftDirty),
 	flagBit("KERNEL_4K", x86.PageBitKernel4K), flagBit("PAT_LARGE", x86.PageBitPATLarge),
@@ -221,6 +212,7 @@ func inUse(p x86.Prot) constant {
 
 // swapConstants that swapentry keeps to itself are read off what its functions do.
 var swapConstants = map[string]constant{
+	"BITS_PER_XA_VALUE":    is(uint64(bits.Len64(uint64(swapentry.MkSwp(31, ^uint64(0)))))),
 	"SWP_TYPE_SHIFT":       is(uint64(bits.TrailingZeros64(uint64(swapentry.MkSwp(1, 0))))),
 	"SWP_OFFSET_MASK":      is(uint64(swapentry.MkSwp(0, ^uint64(0)))),
 	"SWP_TYPE_BITS":        is(uint64(bits.OnesCount64(rawChange(swapentry.MkSwp(31, 0))))),

@@ -64,6 +64,11 @@ func modify[E ~uint64](f func(E, *x86.ABI, x86.Prot) E) function {
 	return function{2, func(c *Config, in []uint64) uint64 { return uint64(f(E(in[0]), c.ABI, x86.Prot(in[1]))) }}
 }
 
+// maybeMkWrite calls f for an area with the given flags.
+func maybeMkWrite[E ~uint64](f func(E, *x86.ABI, x86.VMFlags) E, area x86.VMFlags) function {
+	return function{1, func(c *Config, in []uint64) uint64 { return uint64(f(E(in[0]), c.ABI, area)) }}
+}
+
 func fromPFN[E ~uint64](f func(*x86.ABI, x86.PFN, x86.Prot) E) function {
 	return function{2, func(c *Config, in []uint64) uint64 {
 		return uint64(f(c.ABI, x86.PFN(in[0]), x86.Prot(in[1])))

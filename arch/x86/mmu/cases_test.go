@@ -2,6 +2,7 @@ package mmu_test
 
 import (
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
 
@@ -325,6 +326,13 @@ func TestRegs(t *testing.T) {
 	if p := good.Paging(46, 0); p.Levels != 5 || !p.NX || p.PhysBits != 46 || p.ShadowStack {
 		t.Errorf("Paging: %+v", p)
 	}
+	for bit := range 64 {
+		r := good
+		r.CR4 |= 1 << bit
+		if p := r.Paging(46, 0); p.ShadowStack != (bit == 23) {
+			t.Errorf("CR4 bit %d: shadow stacks %v", bit, p.ShadowStack)
+		}
+	}
 	for _, c := range []struct {
 		change func(*mmu.Regs)
 		want   error
@@ -333,6 +341,9 @@ func TestRegs(t *testing.T) {
 		{func(r *mmu.Regs) { r.CR0 &^= 1 << 31 }, mmu.ErrNotLongMode},
 		{func(r *mmu.Regs) { r.CR4 &^= 1 << 5 }, mmu.ErrNotLongMode},
 		{func(r *mmu.Regs) { r.EFER &^= 1 << 10 }, mmu.ErrNotLongMode},
+		{func(r *mmu.Regs) { r.CR0 = ^uint64(1 << 31) }, mmu.ErrNotLongMode},
+		{func(r *mmu.Regs) { r.CR4 = ^uint64(1 << 5) }, mmu.ErrNotLongMode},
+		{func(r *mmu.Regs) { r.EFER = ^uint64(1 << 10) }, mmu.ErrNotLongMode},
 		{func(r *mmu.Regs) { r.CR4 |= 1 << 23 }, nil},
 		{func(r *mmu.Regs) { r.CR4 |= 1 << 23; r.CR0 &^= 1 << 16 }, mmu.ErrBadRegs},
 	} {
@@ -389,6 +400,22 @@ func TestText(t *testing.T) {
 		t.Error(s)
 	}
 	if s := (mmu.WhySMAP | mmu.WhyPKRU).String(); s != "SMAP, PKRU" {
+		t.Error(s)
+	}
+	var kinds, outcomes []string
+	for k := mmu.Read; k <= mmu.ShadowWrite+1; k++ {
+		kinds = append(kinds, k.String())
+	}
+	for o := range mmu.NonCanonical + 2 {
+		outcomes = append(outcomes, o.String())
+	}
+	if s := strings.Join(kinds, ", "); s != "read, write, fetch, shadow-stack read, shadow-stack write, unknown access" {
+		t.Error(s)
+	}
+	if s := strings.Join(outcomes, ", "); s != "no walk, mapped, not present, reserved bit, table unreadable, not canonical, no walk" {
+		t.Error(s)
+	}
+	if s := fmt.Sprint(mmu.VectorSS, mmu.VectorGP, mmu.VectorPF, mmu.Vector(3)); s != "#SS #GP #PF vector 3" {
 		t.Error(s)
 	}
 	if s := mmu.ErrorCode(0).String(); s != "0" {

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"testing"
 
+	"ptemu/arch/x86"
 	"ptemu/arch/x86/mmu"
 )
 
@@ -130,6 +131,7 @@ func testReserved(t *testing.T, physBits uint8, cbit int, nxe bool, levels, leaf
 		enc = 1 << cbit
 	}
 	unit := newMMU(t, r, physBits, enc)
+	abi := x86.MustABI(x86.Linux7_2(), unit.Paging())
 	va := testVA(levels)
 	for level := leaf; level <= levels; level++ {
 		for bit := 1; bit < 64; bit++ {
@@ -159,8 +161,16 @@ func testReserved(t *testing.T, physBits uint8, cbit int, nxe bool, levels, leaf
 			if !reserved && w.ReservedBits() != 0 {
 				t.Fatalf("bit %d of level %d: reserved bits %#x", bit, level, w.ReservedBits())
 			}
+			// The kernel's side of the house says the same of the entry alone.
+			e := m.get(place(levels, level, va))
+			if got := abi.ReservedBits(x86.Level(level), e); (got != 0) != reserved || got&^(1<<bit) != 0 {
+				t.Fatalf("bit %d of level %d: x86 says that %#x is reserved", bit, level, got)
+			}
 			// Without P nothing is reserved.
-			m.set(place(levels, level, va), m.get(place(levels, level, va))&^1)
+			m.set(place(levels, level, va), e&^1)
+			if got := abi.ReservedBits(x86.Level(level), e&^1); got != 0 {
+				t.Fatalf("bit %d of level %d without P: x86 says that %#x is reserved", bit, level, got)
+			}
 			if w := unit.Walk(m, virt(va)); w.Outcome != mmu.NotPresent || int(w.Last().Level) != level {
 				t.Fatalf("bit %d of level %d without P: %v at %v", bit, level, w.Outcome, w.Last().Level)
 			}

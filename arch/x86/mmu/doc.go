@@ -85,8 +85,9 @@
 //
 // # Not modelled
 //
-// Paging other than 4 and 5 levels in long mode; separate instruction TLBs; nested paging, HLAT, SGX;
-// linear-address masking (LAM, UAI); MTRRs. An access that crosses a page boundary is two accesses.
+// Paging other than 4 and 5 levels in long mode; separate instruction TLBs; nested paging, HLAT, SGX, AMD's RMP;
+// linear-address masking (LAM, UAI) and separation (CR4.LASS, which turns faults of accesses to the other half into #GP
+// before any walk); MTRRs. An access that crosses a page boundary is two accesses.
 //
 // What must always hold: a walk reads at most one entry a level, so it ends on any memory; and whatever the
 // memory holds, the answer is a translation, a fault, or an error that names the table.

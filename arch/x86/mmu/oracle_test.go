@@ -331,7 +331,7 @@ func (s state) agree(tr translation, w *mmu.Walk, a mmu.Access) error {
 		}
 		return nil
 	}
-	if !errors.As(err, &fault) {
+	if !errors.As(err, &fault) || got != 0 {
 		return fmt.Errorf("%v: %v, %v: want a fault", a, got, err)
 	}
 	last := len(tr.used) - 1
