@@ -1,14 +1,16 @@
 package ptdump
 
 import (
-	"cmp"
 	"context"
 	"fmt"
-	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
 
+	"ptemu/internal/ptdump/audit"
+	"ptemu/internal/ptdump/report"
+	"ptemu/internal/ptdump/session"
+	"ptemu/internal/ptdump/usage"
 	"ptemu/linux/proc"
 )
 
@@ -72,12 +74,12 @@ func newAuditCommand(o *options) *cobra.Command {
 	f.SortFlags = false
 	f.StringSliceVar(&o.audit.only, "only", nil, "look only for the rules with these `NAMES`, with commas")
 	f.StringSliceVar(&o.audit.skip, "skip", nil, "do not look for the rules with these `NAMES`")
-	choice(cmd, &o.audit.min, "min-severity", "", severityNames, "leave out findings that are less than this `SEVERITY`")
+	choice(cmd, &o.audit.min, "min-severity", "", audit.SeverityNames, "leave out findings that are less than this `SEVERITY`")
 	f.BoolVar(&o.audit.sarif, "sarif", false, "write SARIF 2.1.0")
 	f.BoolVar(&o.audit.list, "list", false, "list the rules, and end")
 	f.StringVar(&o.audit.explain, "explain", "", "print the documentation of the rule with this `NAME`, and end")
 	for _, flag := range []string{"only", "skip", "explain"} {
-		complete(cmd, flag, ruleNames())
+		complete(cmd, flag, audit.RuleNames())
 	}
 	o.addJobs(cmd)
 	o.addOutput(cmd, formatNames)
@@ -87,16 +89,16 @@ func newAuditCommand(o *options) *cobra.Command {
 }
 
 func (o *options) runAudit(cmd *cobra.Command, args []string) error {
-	opt, err := o.auditOptions()
+	opt, err := audit.Choose(o.audit.only, o.audit.skip, o.audit.min)
 	switch {
 	case err != nil:
 		return err
 	case o.audit.list || o.audit.explain != "":
 		return o.auditHelp()
 	case o.audit.sarif && cmd.Flags().Changed("format"):
-		return usagef("--sarif is a format of its own: it does not go with --format")
+		return usage.Errorf("--sarif is a format of its own: it does not go with --format")
 	case cmd.Flags().Changed("root"):
-		return usagef("an audit looks at all root tables: it does not take --root")
+		return usage.Errorf("an audit looks at all root tables: it does not take --root")
 	}
 	failed := false
 	err = o.runOn(cmd, args[0], openForAudit, func(w *work) error {
@@ -105,11 +107,11 @@ func (o *options) runAudit(cmd *cobra.Command, args []string) error {
 		if err != nil {
 			return err
 		}
-		rep, err := o.auditWith(cmd.Context(), in, opt)
+		rep, err := in.Audit(cmd.Context(), opt, o.workers())
 		if err != nil {
 			return err
 		}
-		failed = rep.failed()
+		failed = rep.Failed()
 		b, err := o.auditOutput(rep, w, args[0])
 		if err != nil {
 			return err
@@ -117,7 +119,7 @@ func (o *options) runAudit(cmd *cobra.Command, args []string) error {
 		if _, err := w.out.Write(b); err != nil {
 			return err
 		}
-		o.auditSummary(rep)
+		rep.Summarize(o.stderr)
 		return nil
 	})
 	if err == nil && failed {
@@ -126,81 +128,18 @@ func (o *options) runAudit(cmd *cobra.Command, args []string) error {
 	return err
 }
 
-// openForAudit is [openForProcesses]; --pid is not looked at before the processes are known.
-func openForAudit(ctx context.Context, path string, m *machine) (*opened, error) {
+// openForAudit is [OpenForProcesses]; --pid is not looked at before the processes are known.
+func openForAudit(ctx context.Context, path string, m *session.Options) (*session.Session, error) {
 	all := *m
-	all.pid = nil
-	return openForProcesses(ctx, path, &all)
-}
-
-// auditOptions reads --only, --skip and --min-severity.
-func (o *options) auditOptions() (auditOptions, error) {
-	opt := auditOptions{Min: severity(slices.Index(severityNames, o.audit.min))}
-	for i := range opt.Rules {
-		opt.Rules[i] = len(o.audit.only) == 0
-	}
-	for _, list := range []struct {
-		flag  string
-		names []string
-		on    bool
-	}{{"--only", o.audit.only, true}, {"--skip", o.audit.skip, false}} {
-		for _, name := range list.names {
-			id, ok := ruleNamed(name)
-			if !ok {
-				return opt, unknownRule(list.flag, name)
-			}
-			opt.Rules[id] = list.on
-		}
-	}
-	return opt, nil
-}
-
-func unknownRule(flag, name string) error {
-	hint := ""
-	near := slices.MaxFunc(ruleNames(), func(a, b string) int {
-		return cmp.Or(cmp.Compare(common(a, name), common(b, name)), cmp.Compare(len(b), len(a)))
-	})
-	if editDistance(near, name) <= 1+len(near)/3 || name != "" && strings.Contains(near, name) {
-		hint = fmt.Sprintf(", did you mean %s?", near)
-	}
-	return usagef("%s %q: there is no such rule%s (--list prints all)", flag, name, hint)
-}
-
-// common is how many letters of what was asked for a name has in the same order.
-func common(name, asked string) int {
-	best := make([]int, len(asked)+1)
-	for i := range len(name) {
-		before := 0
-		for j := range len(asked) {
-			here := best[j+1]
-			if name[i] == asked[j] {
-				best[j+1] = before + 1
-			}
-			before = here
-			best[j+1] = max(best[j+1], best[j], here)
-		}
-	}
-	return best[len(asked)]
+	all.PID = nil
+	return session.OpenForProcesses(ctx, path, &all)
 }
 
 // auditHelp prints --list or --explain.
 func (o *options) auditHelp() error {
-	text, rules := listRules(), auditRules[:]
-	if name := o.audit.explain; name != "" {
-		id, ok := ruleNamed(name)
-		if !ok {
-			return unknownRule("--explain", name)
-		}
-		text, rules = auditRules[id].explain(), auditRules[id:id+1]
-	}
-	switch o.format {
-	case "csv":
-		return usagef("--list and --explain are texts: they do not go with --format csv")
-	case "json", "jsonl":
-		var err error
-		if text, err = rulesJSON(rules, o.format == "json"); err != nil {
-			return err
-		}
+	text, err := audit.RuleTexts(o.audit.explain, o.format)
+	if err != nil {
+		return err
 	}
 	out, err := openOut(o.out, o.stdout, "")
 	if err != nil {
@@ -214,79 +153,40 @@ func (o *options) auditHelp() error {
 }
 
 // auditTargets finds what to audit: all processes, or what there is if they cannot be found.
-func (o *options) auditTargets(cmd *cobra.Command, w *work) (*auditInput, error) {
+func (o *options) auditTargets(cmd *cobra.Command, w *work) (*audit.Input, error) {
 	var pid *int
 	if cmd.Flags().Changed("pid") {
 		pid = &o.pid
 	}
 	if w.System.Chosen != nil {
-		return w.auditInput(nil, "--cr3 names one tree", nil)
+		return audit.NewInput(w.Tree, nil, "--cr3 names one tree", nil)
 	}
-	bar := startProgress(o.stderr, "looking for processes", 0)
-	spaces, err := w.processes(cmd.Context(), proc.Options{Progress: bar.set})
-	bar.stop()
+	bar := report.StartProgress(o.stderr, "looking for processes", 0)
+	spaces, err := w.Processes(cmd.Context(), proc.Options{Progress: bar.Set})
+	bar.Stop()
 	switch {
 	case cmd.Context().Err() != nil:
 		return nil, cmd.Context().Err()
 	case err != nil && pid != nil:
 		return nil, fmt.Errorf("%s: --pid %d: %w", w.Capture.Path, *pid, err)
 	case err != nil:
-		return w.auditInput(nil, strings.ReplaceAll(err.Error(), "\n", "; "), nil)
+		return audit.NewInput(w.Tree, nil, strings.ReplaceAll(err.Error(), "\n", "; "), nil)
 	}
 	warnAll(o.stderr, spaces.Procs.Warnings)
-	in, err := w.auditInput(spaces, "", pid)
+	in, err := audit.NewInput(w.Tree, spaces, "", pid)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", w.Capture.Path, err)
 	}
 	return in, nil
 }
 
-func (o *options) auditOutput(rep *auditReport, w *work, path string) ([]byte, error) {
+func (o *options) auditOutput(rep *audit.Report, w *work, path string) ([]byte, error) {
 	if !o.audit.sarif {
-		return rep.in(o.format, w.colors)
+		return rep.In(o.format, w.colors)
 	}
 	exit := exitOK
-	if rep.failed() {
+	if rep.Failed() {
 		exit = exitFinding
 	}
-	return rep.sarif(path, exit)
-}
-
-// failed reports that something was found that is not explained.
-func (r *auditReport) failed() bool {
-	return len(r.Dropped) > 0 || slices.ContainsFunc(r.Findings, func(f *auditFinding) bool { return f.Explained == "" })
-}
-
-// auditSummary says on stderr what the findings come to, and which rules were not run.
-func (o *options) auditSummary(r *auditReport) {
-	var n [3]int
-	explained := 0
-	for _, f := range r.Findings {
-		if f.Explained != "" {
-			explained++
-			continue
-		}
-		n[f.Severity]++
-	}
-	fmt.Fprintf(o.stderr, "ptdump: %s: %s, %s, %s, and %d explained\n", countOf(r.Spaces, "address space", "address spaces"),
-		plural(n[sevError], "error"), plural(n[sevWarning], "warning"), plural(n[sevNote], "note"), explained)
-	for id := range ruleCount {
-		if n := r.Dropped[id]; n > 0 {
-			fmt.Fprintf(o.stderr, "ptdump: %s: %d more entries that are not listed\n", id, n)
-		}
-	}
-	var why []string
-	rules := map[string][]string{}
-	for _, x := range r.NotRun {
-		if rules[x.Why] == nil {
-			why = append(why, x.Why)
-		}
-		rules[x.Why] = append(rules[x.Why], x.Rule.String())
-	}
-	for _, w := range why {
-		fmt.Fprintf(o.stderr, "ptdump: not run: %s: %s\n", strings.Join(rules[w], ", "), w)
-	}
-	for _, t := range r.Notes {
-		fmt.Fprintf(o.stderr, "ptdump: note: %s\n", t)
-	}
+	return rep.SARIF(version(), path, exit)
 }

@@ -11,6 +11,8 @@ import (
 	"testing"
 
 	"ptemu/arch/x86"
+	"ptemu/internal/ptdump/audit"
+	"ptemu/internal/ptdump/capturetest"
 	"ptemu/linux/proc"
 )
 
@@ -20,8 +22,34 @@ const (
 	vmSoftDirty = 32
 )
 
+// Where the kernel of the machine has what.
+const (
+	directMapAt x86.Virt = 0xffff888000000000
+	vmallocAt   x86.Virt = 0xffffc90000000000
+	vmemmapAt   x86.Virt = 0xffffea0000000000
+	kernelText  x86.Virt = 0xffffffff81000000
+)
+
+// Entries for frame 0.
+const (
+	textPage     = 0x0000000000000025 // r-x
+	dataPage     = 0x8000000000000867 // rw-, dirty, soft-dirty
+	kernelPage   = 0x8000000000000163
+	kernelROPage = 0x8000000000000121
+)
+
+func onFrame(e, frame uint64) uint64 { return e | frame<<12 }
+
+// auditObject is the part of an object of the JSON output that is looked at.
+type auditObject struct {
+	Kind, Rule, Severity, Explained, Comm, VA, Level, Raw string
+	PIDs                                                  []int
+	Size, Count                                           uint64
+	PFN                                                   *uint64
+}
+
 // withFlags makes the processes of m know the bits of vm_flags.
-func (m *machineOf) withFlags(t *testing.T) {
+func withFlags(t *testing.T, m *capturetest.Machine) {
 	t.Helper()
 	const flags = `{"Flags":[{"Mask":1,"Code":"rd"},{"Mask":2,"Code":"wr"},{"Mask":4,"Code":"ex"},{"Mask":8,"Code":"sh"},` +
 		`{"Mask":16,"Code":"uw"},{"Mask":32,"Code":"sd"}]}`
@@ -29,46 +57,46 @@ func (m *machineOf) withFlags(t *testing.T) {
 	if err := json.Unmarshal([]byte(flags), &p); err != nil {
 		t.Fatal(err)
 	}
-	p.List = m.procs.List
-	m.procs = p
+	p.List = m.Procs.List
+	m.Procs = p
 }
 
 // auditCommandMachine has two processes, the second with two faults and an area for writable code.
-func auditCommandMachine(t *testing.T) (m *machineOf, path string) {
+func auditCommandMachine(t *testing.T) (m *capturetest.Machine, path string) {
 	t.Helper()
-	m = newMachine()
-	m.inKernel(fakeText, x86.LevelPTE, at(eKernel, uint64(m.kernel))) // an image with init_mm's root in it
+	m = capturetest.NewMachine()
+	m.InKernel(kernelText, x86.LevelPTE, onFrame(kernelPage, uint64(m.Kernel))) // an image with init_mm's root in it
 	for i := range x86.Virt(64) {
-		m.inKernel(fakeDirect+i<<21, x86.LevelPMD, eKernel|uint64(i)<<21|0x80)
+		m.InKernel(directMapAt+i<<21, x86.LevelPMD, kernelPage|uint64(i)<<21|0x80)
 	}
-	m.inKernel(fakeVMalloc, x86.LevelPTE, at(eKernel, 0x4000))
-	m.inKernel(fakeVMemmap, x86.LevelPTE, at(eKernel, 0x4001))
+	m.InKernel(vmallocAt, x86.LevelPTE, onFrame(kernelPage, 0x4000))
+	m.InKernel(vmemmapAt, x86.LevelPTE, onFrame(kernelPage, 0x4001))
 	for _, name := range []string{"init", "a \"b\"\n"} {
-		p, root := m.process(name, area(0x400000, 0x500000, vmRead|vmExec|vmSoftDirty), area(0x600000, 0x700000, vmRead|vmWrite|vmUffdWP|vmSoftDirty),
-			area(0x800000, 0x900000, vmRead|vmWrite|vmExec|vmSoftDirty))
-		p.MM.Addr = fakeDirect
+		p, root := m.Process(name, capturetest.Area(0x400000, 0x500000, capturetest.VMRead|capturetest.VMExec|vmSoftDirty), capturetest.Area(0x600000, 0x700000, capturetest.VMRead|capturetest.VMWrite|vmUffdWP|vmSoftDirty),
+			capturetest.Area(0x800000, 0x900000, capturetest.VMRead|capturetest.VMWrite|capturetest.VMExec|vmSoftDirty))
+		p.MM.Addr = directMapAt
 		for i := range p.MM.Areas {
 			p.MM.Areas[i].Prot = 0x25
 		}
-		copy(m.mem.At(root)[256:], m.mem.At(m.kernel)[256:])
-		m.user(root, 0x400000, x86.LevelPTE, at(eText, 0x4100))
-		m.user(root, 0x600000, x86.LevelPTE, at(eData, uint64(0x4110+m.next)))
+		copy(m.Mem.At(root)[256:], m.Mem.At(m.Kernel)[256:])
+		m.User(root, 0x400000, x86.LevelPTE, onFrame(textPage, 0x4100))
+		m.User(root, 0x600000, x86.LevelPTE, onFrame(dataPage, uint64(0x4110+m.Next)))
 		if name != "init" {
-			m.user(root, 0x601000, x86.LevelPTE, at(eData|x86.PageUffdWP, 0x4130))
-			m.user(root, 0x602000, x86.LevelPTE, at(eData|x86.PageUffdWP, 0x4131))
-			m.user(root, 0x700000, x86.LevelPTE, at(eData, 0x4132))
-			m.user(root, 0x800000, x86.LevelPTE, at(0x867, 0x4133))
+			m.User(root, 0x601000, x86.LevelPTE, onFrame(dataPage|x86.PageUffdWP, 0x4130))
+			m.User(root, 0x602000, x86.LevelPTE, onFrame(dataPage|x86.PageUffdWP, 0x4131))
+			m.User(root, 0x700000, x86.LevelPTE, onFrame(dataPage, 0x4132))
+			m.User(root, 0x800000, x86.LevelPTE, onFrame(0x867, 0x4133))
 		}
 	}
-	m.withFlags(t)
-	return m, m.write(t, 0)
+	withFlags(t, m)
+	return m, m.Write(t, 0)
 }
 
 // TestAuditFormats: every format has the findings, and the exit code says that there are some.
 func TestAuditFormats(t *testing.T) {
 	m, path := auditCommandMachine(t)
 	want := []string{"uffd-wp-writable", "outside-areas", "user-wx"}
-	code, text, stderr := m.run(t, "audit", path)
+	code, text, stderr := runOn(t, m, "audit", path)
 	if code != exitFinding || !strings.Contains(stderr, "2 address spaces: 2 errors, no warnings, no notes, and 1 explained") ||
 		!strings.Contains(stderr, "not run: pti-user-maps-kernel") {
 		t.Errorf("exit %d, %s\n%s", code, stderr, text)
@@ -84,30 +112,30 @@ func TestAuditFormats(t *testing.T) {
 	if strings.Count(text, `process 11 ("a \"b\"\n")`) != 3 {
 		t.Errorf("names in\n%s", text)
 	}
-	_, out, _ := m.run(t, "audit", "--format", "json", path)
-	var rows []auditRow
+	_, out, _ := runOn(t, m, "audit", "--format", "json", path)
+	var rows []auditObject
 	if err := json.Unmarshal([]byte(out), &rows); err != nil {
 		t.Fatal(err)
 	}
 	checkAuditRows(t, rows, want)
-	_, lines, _ := m.run(t, "audit", "--format", "jsonl", path)
-	var again []auditRow
+	_, lines, _ := runOn(t, m, "audit", "--format", "jsonl", path)
+	var again []auditObject
 	for line := range strings.Lines(lines) {
-		var r auditRow
+		var r auditObject
 		if err := json.Unmarshal([]byte(line), &r); err != nil {
 			t.Fatal(err)
 		}
 		again = append(again, r)
 	}
 	checkAuditRows(t, again, want)
-	_, table, _ := m.run(t, "audit", "--format", "csv", path)
+	_, table, _ := runOn(t, m, "audit", "--format", "csv", path)
 	records, err := csv.NewReader(strings.NewReader(table)).ReadAll()
 	if err != nil || len(records) != len(rows)+1 || records[1][1] != want[0] || records[1][4] != "11" || records[1][9] != "2" {
 		t.Errorf("%v, %q", err, records)
 	}
 }
 
-func checkAuditRows(t *testing.T, rows []auditRow, want []string) {
+func checkAuditRows(t *testing.T, rows []auditObject, want []string) {
 	t.Helper()
 	var got []string
 	notRun := 0
@@ -125,7 +153,7 @@ func checkAuditRows(t *testing.T, rows []auditRow, want []string) {
 	r := rows[0]
 	if r.VA != "0x0000000000601000" || r.Size != 0x2000 || r.Count != 2 || r.Severity != "error" || r.Comm != "a \"b\"\n" ||
 		!slices.Equal(r.PIDs, []int{11}) || *r.PFN != 0x4130 || r.Level != "pte" || r.Raw != "8000000004130c67" {
-		t.Errorf("%+v %+v", r, r.auditRowPlace)
+		t.Errorf("%+v", r)
 	}
 	if rows[2].Explained == "" || rows[2].Severity != "note" {
 		t.Errorf("%+v", rows[2])
@@ -157,7 +185,7 @@ func TestAuditFlags(t *testing.T) {
 		{"--sarif --format json", exitUsage, ""},
 		{"--jobs -1", exitUsage, ""},
 	} {
-		code, out, stderr := m.run(t, append(append([]string{"audit", "--format", "csv"}, strings.Fields(c.args)...), path)...)
+		code, out, stderr := runOn(t, m, append(append([]string{"audit", "--format", "csv"}, strings.Fields(c.args)...), path)...)
 		var got []string
 		for line := range strings.Lines(out) {
 			if f := strings.Split(line, ","); f[0] == "finding" {
@@ -172,7 +200,7 @@ func TestAuditFlags(t *testing.T) {
 
 // TestAuditWithoutProcesses: what the processors run on is audited, and the rules that were not run are named.
 func TestAuditWithoutProcesses(t *testing.T) {
-	dump := filepath.Join("..", "..", "testdata", "captures", "linux-6.1-la57-nokaslr", "tables.elf.zst")
+	dump := filepath.Join(capturetest.Repository(), "testdata", "captures", "linux-6.1-la57-nokaslr", "tables.elf.zst")
 	code, out, stderr := run(t, "audit", "--format", "jsonl", dump)
 	if code != exitFinding || !strings.Contains(stderr, "not run: ") {
 		t.Errorf("exit %d, %s", code, stderr)
@@ -189,10 +217,10 @@ func TestAuditWithoutProcesses(t *testing.T) {
 
 // TestAuditHelp: the documentation is printed without a capture.
 func TestAuditHelp(t *testing.T) {
-	if code, out, _ := run(t, "audit", "--list"); code != exitOK || strings.Count(out, "\n") != int(ruleCount) {
+	if code, out, _ := run(t, "audit", "--list"); code != exitOK || strings.Count(out, "\n") != len(audit.RuleNames()) {
 		t.Errorf("exit %d:\n%s", code, out)
 	}
-	for _, name := range ruleNames() {
+	for _, name := range audit.RuleNames() {
 		if code, out, _ := run(t, "audit", "--explain", name); code != exitOK || !strings.HasPrefix(out, name+" (") || !strings.Contains(out, "Why it matters: ") {
 			t.Errorf("%s: exit %d:\n%s", name, code, out)
 		}
@@ -205,7 +233,7 @@ func TestAuditHelp(t *testing.T) {
 	}
 	file := filepath.Join(t.TempDir(), "x.sarif")
 	m, path := auditCommandMachine(t)
-	if code, _, stderr := m.run(t, "audit", "--sarif", "-o", file, path); code != exitFinding {
+	if code, _, stderr := runOn(t, m, "audit", "--sarif", "-o", file, path); code != exitFinding {
 		t.Errorf("exit %d, %s", code, stderr)
 	}
 	if b, err := os.ReadFile(file); err != nil || !json.Valid(b) || !strings.Contains(string(b), `"uffd-wp-writable"`) {

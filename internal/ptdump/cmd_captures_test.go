@@ -5,34 +5,19 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"path/filepath"
 	"strings"
 	"testing"
 
 	"ptemu/arch/x86"
+	"ptemu/internal/ptdump/capturetest"
+	"ptemu/internal/ptdump/session"
 	"ptemu/internal/truth"
 )
-
-// eachCapture runs test for every dump of every capture folder.
-func eachCapture(t *testing.T, test func(t *testing.T, f truth.Folder, dump string)) {
-	folders, err := truth.Folders("../..")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if len(folders) == 0 {
-		t.Fatal("no capture folder, not even a committed one")
-	}
-	for _, f := range folders {
-		for _, dump := range f.Dumps() {
-			t.Run(f.Name()+"/"+filepath.Base(dump), func(t *testing.T) { test(t, f, dump) })
-		}
-	}
-}
 
 // TestEntriesAgainstTLB: the present entries that the command prints are the leaves that QEMU's walk found, each
 // with QEMU's frame, size and flags, and no other.
 func TestEntriesAgainstTLB(t *testing.T) {
-	eachCapture(t, func(t *testing.T, f truth.Folder, dump string) {
+	capturetest.EachCapture(t, func(t *testing.T, f truth.Folder, dump string) {
 		code, stdout, stderr := run(t, "entries", "--kind", "present", "--where", "r", "--format", "jsonl", "--cpu", "0", dump)
 		if code != exitOK || stderr != "" {
 			t.Fatalf("exit %d, stderr %q", code, stderr)
@@ -79,8 +64,8 @@ func TestEntriesAgainstTLB(t *testing.T) {
 
 // TestTranslateAgainstTLB: what translate says of a byte within each of some hundred leaves is what QEMU found.
 func TestTranslateAgainstTLB(t *testing.T) {
-	eachCapture(t, func(t *testing.T, f truth.Folder, dump string) {
-		o, err := openSession(context.Background(), dump, &machine{cpu: 0, root: "cr3"})
+	capturetest.EachCapture(t, func(t *testing.T, f truth.Folder, dump string) {
+		o, err := session.Open(context.Background(), dump, &session.Options{CPU: 0, Root: "cr3"})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -118,7 +103,7 @@ func TestTranslateAgainstTLB(t *testing.T) {
 
 // TestCapturesInfo: info finds in every capture the registers that QEMU printed.
 func TestCapturesInfo(t *testing.T) {
-	eachCapture(t, func(t *testing.T, f truth.Folder, dump string) {
+	capturetest.EachCapture(t, func(t *testing.T, f truth.Folder, dump string) {
 		_, out, _ := run(t, "info", "--format", "json", dump)
 		var i info
 		if err := json.Unmarshal([]byte(out), &i); err != nil {
@@ -148,7 +133,7 @@ func TestCapturesInfo(t *testing.T) {
 }
 
 func BenchmarkCommand(b *testing.B) {
-	folders, err := truth.Folders("../..")
+	folders, err := truth.Folders(capturetest.Repository())
 	if err != nil || len(folders) == 0 {
 		b.Skip("no captures: ", err)
 	}
@@ -174,7 +159,7 @@ func BenchmarkCommand(b *testing.B) {
 // the other root of the same pair. So each finds what the other does if told to take the other root.
 func TestRoots(t *testing.T) {
 	pti := 0
-	eachCapture(t, func(t *testing.T, f truth.Folder, dump string) {
+	capturetest.EachCapture(t, func(t *testing.T, f truth.Folder, dump string) {
 		if !strings.Contains(f.Name(), "-pti-") {
 			if code, _, stderr := run(t, "entries", "--root", "pti-user", dump); code != exitUnreadable || !strings.Contains(stderr, "pair") {
 				t.Errorf("without PTI: exit %d, %s", code, stderr)

@@ -7,6 +7,11 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"ptemu/internal/ptdump/diff"
+	"ptemu/internal/ptdump/report"
+	"ptemu/internal/ptdump/session"
+	"ptemu/internal/ptdump/space"
+	"ptemu/internal/ptdump/usage"
 	"ptemu/linux/proc"
 )
 
@@ -39,11 +44,11 @@ func newDiffCommand(o *options) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:     "diff [flags] A B",
 		Short:   "Print what changed between two captures of one machine",
-		Long:    diffLong + changesHelp() + "\n" + exitCodesHelp + "Here 1 means that something changed.\n",
+		Long:    diffLong + diff.ChangesHelp() + "\n" + exitCodesHelp + "Here 1 means that something changed.\n",
 		Example: diffExample,
 		Args: func(_ *cobra.Command, args []string) error {
 			if len(args) != 2 {
-				return usagef("two captures are compared, but %d given", len(args))
+				return usage.Errorf("two captures are compared, but %d given", len(args))
 			}
 			return nil
 		},
@@ -61,30 +66,30 @@ func newDiffCommand(o *options) *cobra.Command {
 	o.addJobs(cmd)
 	o.addOutput(cmd, formatNames)
 	o.addMachine(cmd)
-	complete(cmd, "only", changeWords())
-	complete(cmd, "ignore", changeWords())
+	complete(cmd, "only", diff.ChangeWords())
+	complete(cmd, "ignore", diff.ChangeWords())
 	cmd.ValidArgsFunction = completeCaptures(2)
 	return cmd
 }
 
 func (o *options) runDiff(cmd *cobra.Command, before, after string, f diffFlags) error {
-	opt := diffOptions{entries: f.entries}
+	opt := diff.Options{Entries: f.entries}
 	var err error
-	if opt.only, err = parseChanges("only", f.only); err != nil {
+	if opt.Only, err = diff.ParseChanges("only", f.only); err != nil {
 		return err
 	}
-	if opt.ignore, err = parseChanges("ignore", f.ignore); err != nil {
+	if opt.Ignore, err = diff.ParseChanges("ignore", f.ignore); err != nil {
 		return err
 	}
 	if sameFile(o.out, after) {
-		return usagef("-o %s: is one of the captures", o.out)
+		return usage.Errorf("-o %s: is one of the captures", o.out)
 	}
-	return o.runOn(cmd, before, openForProcesses, func(w *work) error {
+	return o.runOn(cmd, before, session.OpenForProcesses, func(w *work) error {
 		m, err := o.machine(cmd.Flags())
 		if err != nil {
 			return err
 		}
-		b, err := openForProcesses(cmd.Context(), after, m)
+		b, err := session.OpenForProcesses(cmd.Context(), after, m)
 		if b != nil {
 			defer b.Close()
 			o.remark(b)
@@ -93,19 +98,21 @@ func (o *options) runDiff(cmd *cobra.Command, before, after string, f diffFlags)
 			return err
 		}
 		for _, warning := range b.System.Warnings {
-			fmt.Fprintf(o.stderr, "ptdump: warning: %s: %s\n", after, printable(warning))
+			fmt.Fprintf(o.stderr, "ptdump: warning: %s: %s\n", after, report.Printable(warning))
 		}
-		o.doubtSame(w.opened, b)
+		o.doubtSame(w.Session, b)
 		w.tally.emptyRoot = false
-		opt.filters = w.filters
-		pairs, err := o.pairs(cmd.Context(), w.opened, b)
+		opt.Filters = w.filters
+		pairs, err := o.pairs(cmd.Context(), w.Session, b)
 		if err != nil {
 			return err
 		}
 		if pairs, err = choosePairs(pairs, f.pids); err != nil {
 			return err
 		}
-		return o.writeDiff(cmd.Context(), w, pairs, opt)
+		to := diff.Output{W: w.out, Format: o.format, Colors: w.colors}
+		w.tally.changed, err = diff.Write(cmd.Context(), to, pairs, opt, o.workers())
+		return err
 	})
 }
 
@@ -117,7 +124,7 @@ func sameFile(a, b string) bool {
 }
 
 // doubtSame warns if the two captures are hardly of one machine that ran on between them.
-func (o *options) doubtSame(a, b *opened) {
+func (o *options) doubtSame(a, b *session.Session) {
 	switch {
 	case a.System.Release != b.System.Release:
 		fmt.Fprintf(o.stderr, "ptdump: warning: different kernels: %q and %q\n", a.System.Release, b.System.Release)
@@ -127,13 +134,13 @@ func (o *options) doubtSame(a, b *opened) {
 }
 
 // pairs finds what to compare: the processes of both captures and the kernel, or the chosen roots if there are no processes.
-func (o *options) pairs(ctx context.Context, a, b *opened) ([]spacePair, error) {
-	before, errA := a.processes(ctx, proc.Options{})
-	after, errB := b.processes(ctx, proc.Options{})
+func (o *options) pairs(ctx context.Context, a, b *session.Session) ([]diff.Pair, error) {
+	before, errA := a.Processes(ctx, proc.Options{})
+	after, errB := b.Processes(ctx, proc.Options{})
 	if errA == nil && errB == nil {
 		warnAll(o.stderr, warningsOf(a, before))
 		warnAll(o.stderr, warningsOf(b, after))
-		return pairSpaces(before, after, o.user, o.kernelHalf), nil
+		return diff.Pairs(before, after, o.user, o.kernelHalf), nil
 	}
 	if err := ctx.Err(); err != nil {
 		return nil, err
@@ -143,11 +150,11 @@ func (o *options) pairs(ctx context.Context, a, b *opened) ([]spacePair, error) 
 		err = errB
 	}
 	fmt.Fprintf(o.stderr, "ptdump: warning: only the chosen root is compared: %v\n", err)
-	return []spacePair{{Before: &space{Session: a.Session}, After: &space{Session: b.Session}}}, nil
+	return []diff.Pair{{Before: &space.Space{Tree: a.Tree}, After: &space.Space{Tree: b.Tree}}}, nil
 }
 
 // warningsOf says of which capture the warnings about its processes are.
-func warningsOf(in *opened, m *machineSpaces) []string {
+func warningsOf(in *session.Session, m *space.Machine) []string {
 	var all []string
 	for _, w := range m.Procs.Warnings {
 		all = append(all, in.Capture.Path+": "+w)
@@ -156,11 +163,11 @@ func warningsOf(in *opened, m *machineSpaces) []string {
 }
 
 // choosePairs keeps the processes that are asked for.
-func choosePairs(pairs []spacePair, pids []int) ([]spacePair, error) {
+func choosePairs(pairs []diff.Pair, pids []int) ([]diff.Pair, error) {
 	if len(pids) == 0 {
 		return pairs, nil
 	}
-	var chosen []spacePair
+	var chosen []diff.Pair
 	for _, pid := range pids {
 		found := false
 		for _, p := range pairs {
@@ -173,44 +180,4 @@ func choosePairs(pairs []spacePair, pids []int) ([]spacePair, error) {
 		}
 	}
 	return chosen, nil
-}
-
-// writeDiff compares and writes. Spaces are compared in parallel and written in order; single entries are written as they come.
-func (o *options) writeDiff(ctx context.Context, w *work, pairs []spacePair, opt diffOptions) error {
-	out := newDiffWriter(o.format, w.out, w.colors)
-	results := make([]*spaceDiff, len(pairs))
-	bar := startProgress(o.stderr, "comparing", len(pairs))
-	defer bar.stop()
-	jobs := o.jobs
-	if opt.entries {
-		jobs = 1
-	}
-	err := each(ctx, jobs, len(pairs), func(i int) (err error) {
-		defer bar.one()
-		results[i], err = pairs[i].diff(ctx, opt, out.difference)
-		if err == nil && opt.entries {
-			err = out.space(results[i])
-		}
-		return err
-	})
-	if err != nil {
-		return err
-	}
-	for _, r := range results {
-		if r.Entries > 0 || r.Event != "" {
-			w.tally.changed = true
-		}
-		if opt.entries {
-			continue
-		}
-		for i := range r.Differences {
-			if err := out.difference(r, &r.Differences[i]); err != nil {
-				return err
-			}
-		}
-		if err := out.space(r); err != nil {
-			return err
-		}
-	}
-	return out.close()
 }

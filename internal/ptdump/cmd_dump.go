@@ -7,6 +7,8 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"ptemu/internal/ptdump/runs"
+	"ptemu/internal/ptdump/usage"
 	"ptemu/linux"
 )
 
@@ -51,41 +53,31 @@ func (o *options) runDump(cmd *cobra.Command, path string) error {
 	if o.style == "kernel" {
 		switch {
 		case o.format != "text":
-			return usagef("--style kernel is text: it does not go with --format %s", o.format)
+			return usage.Errorf("--style kernel is text: it does not go with --format %s", o.format)
 		case o.where != "" || len(o.kinds) > 0:
-			return usagef("--style kernel prints every entry: it does not go with --where and --kind")
+			return usage.Errorf("--style kernel prints every entry: it does not go with --where and --kind")
 		case len(o.ranges) > 1:
-			return usagef("--style kernel takes one --range")
+			return usage.Errorf("--style kernel takes one --range")
 		}
 	}
 	return o.run(cmd, path, func(w *work) error {
 		if o.style == "kernel" {
 			return w.kernelStyle(cmd.Context())
 		}
-		out := newRunWriter(cmd.Context(), w.out, o.runFormat(w))
-		out.tally = w.tally
+		out := runs.NewWriter(cmd.Context(), w.out, runs.NewFormat(o.format, w.ABI, w.colors))
+		out.Tally = &w.tally.Tally
 		for _, f := range w.filters {
-			if err := w.Runs(f, w.System.Markers(), out); err != nil {
+			if err := runs.Walk(w.Tree, f, w.System.Markers(), out); err != nil {
 				return err
 			}
 		}
-		return out.close()
+		return out.Close()
 	})
-}
-
-func (o *options) runFormat(w *work) runFormat {
-	switch o.format {
-	case "json", "jsonl":
-		return newJSONRuns(w.ABI, o.format == "json")
-	case "csv":
-		return newCSVRuns(w.ABI)
-	}
-	return newTextRuns(w.ABI, w.colors)
 }
 
 func (w *work) kernelStyle(ctx context.Context) error {
 	out := &remarkCounter{w: w.out, ctx: ctx, start: true}
-	if err := w.KernelStyle(w.filters[0], linux.KernelMarkers(w.System), out); err != nil {
+	if err := runs.KernelStyle(w.Tree, w.filters[0], linux.KernelMarkers(w.System), out); err != nil {
 		return err
 	}
 	w.tally.remarks = out.n

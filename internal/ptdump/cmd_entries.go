@@ -1,6 +1,10 @@
 package ptdump
 
-import "github.com/spf13/cobra"
+import (
+	"github.com/spf13/cobra"
+
+	"ptemu/internal/ptdump/entries"
+)
 
 const entriesLong = `Print every non-empty entry in leaf position, one a line, in address order: what maps a page of 4K, 2M or 1G, and what
 stands in such a place without mapping one.
@@ -57,23 +61,13 @@ func newEntriesCommand(o *options) *cobra.Command {
 
 func (o *options) runEntries(cmd *cobra.Command, path string) error {
 	return o.run(cmd, path, func(w *work) error {
-		out := newLeafWriter(cmd.Context(), w.out, o.leafFormat(w))
-		out.tally = w.tally
+		out := entries.NewWriter(cmd.Context(), w.out, entries.NewFormat(o.format, w.ABI, w.colors))
+		out.Tally = &w.tally.Tally
 		for _, f := range w.filters {
 			if err := w.Walk(f, out); err != nil {
 				return err
 			}
 		}
-		return out.close()
+		return out.Close()
 	})
-}
-
-func (o *options) leafFormat(w *work) leafFormat {
-	switch o.format {
-	case "json", "jsonl":
-		return newJSONLeaves(w.ABI, o.format == "json")
-	case "csv":
-		return newCSVLeaves(w.ABI)
-	}
-	return newTextLeaves(w.ABI, w.colors)
 }

@@ -13,6 +13,11 @@ import (
 
 	"ptemu/capture/elfcore"
 	"ptemu/capture/elfnote"
+	"ptemu/internal/ptdump/kept"
+	"ptemu/internal/ptdump/report"
+	"ptemu/internal/ptdump/session"
+	"ptemu/internal/ptdump/space"
+	"ptemu/internal/ptdump/usage"
 	"ptemu/linux/proc"
 )
 
@@ -60,21 +65,21 @@ type extraction struct {
 
 func (o *options) runExtract(cmd *cobra.Command, path string, x extraction) error {
 	if f, ok := o.stdout.(interface{ Fd() uintptr }); ok && (o.out == "" || o.out == "-") && term.IsTerminal(int(f.Fd())) {
-		return usagef("a capture is not for a terminal: give -o FILE")
+		return usage.Errorf("a capture is not for a terminal: give -o FILE")
 	}
-	return o.runOn(cmd, path, openForProcesses, func(w *work) error {
+	return o.runOn(cmd, path, session.OpenForProcesses, func(w *work) error {
 		w.tally.emptyRoot = false
-		bar := startProgress(o.stderr, "looking for processes", 0)
-		spaces, err := w.processes(cmd.Context(), proc.Options{Progress: bar.set})
-		bar.stop()
-		k := &keptFacts{Version: keptVersion, From: w.Capture.Format, Kernel: w.System.Known()}
+		bar := report.StartProgress(o.stderr, "looking for processes", 0)
+		spaces, err := w.Processes(cmd.Context(), proc.Options{Progress: bar.Set})
+		bar.Stop()
+		k := &kept.Facts{From: w.Capture.Format, Kernel: w.System.Known()}
 		switch {
 		case err != nil && len(x.pids) > 0:
 			return fmt.Errorf("%s: %w", path, err)
 		case err != nil:
 			k.Why = err.Error()
 			fmt.Fprintf(o.stderr, "ptdump: warning: only the tables of the processors and the kernel are taken: %v\n", err)
-			spaces = &machineSpaces{}
+			spaces = &space.Machine{}
 		default:
 			warnAll(o.stderr, spaces.Procs.Warnings)
 			if k.Processes, err = x.choose(spaces); err != nil {
@@ -85,8 +90,8 @@ func (o *options) runExtract(cmd *cobra.Command, path string, x extraction) erro
 		if err != nil {
 			return err
 		}
-		if tables.missing > 0 {
-			fmt.Fprintf(o.stderr, "ptdump: warning: %s not in the capture\n", plural(tables.missing, "table"))
+		if tables.Missing > 0 {
+			fmt.Fprintf(o.stderr, "ptdump: warning: %s not in the capture\n", report.Plural(tables.Missing, "table"))
 		}
 		if x.anonymous {
 			removeNames(k.Processes)
@@ -96,14 +101,14 @@ func (o *options) runExtract(cmd *cobra.Command, path string, x extraction) erro
 }
 
 // choose returns the processes to take.
-func (x *extraction) choose(m *machineSpaces) (*proc.Processes, error) {
+func (x *extraction) choose(m *space.Machine) (*proc.Processes, error) {
 	if len(x.pids) == 0 {
 		return m.Procs, nil
 	}
 	chosen := *m.Procs
 	chosen.List = nil
 	for _, pid := range slices.Compact(slices.Sorted(slices.Values(x.pids))) {
-		p, _, err := m.find(pid)
+		p, _, err := m.Find(pid)
 		if err != nil {
 			return nil, err
 		}
@@ -114,21 +119,21 @@ func (x *extraction) choose(m *machineSpaces) (*proc.Processes, error) {
 
 // tables finds the tables to take: the kernel's, the processes', and those that processors run on, unless the processes
 // are chosen.
-func (x *extraction) tables(w *work, procs *proc.Processes) (*tableSet, error) {
-	t := newTableSet()
+func (x *extraction) tables(w *work, procs *proc.Processes) (*kept.Tables, error) {
+	t := kept.NewTables()
 	if r := w.System.InitMM; r != nil {
-		if err := t.add(w.Session, *r); err != nil {
+		if err := t.Add(w.Tree, *r); err != nil {
 			return nil, err
 		}
 	}
 	if r := w.System.Chosen; r != nil {
-		if err := t.add(w.Session, *r); err != nil {
+		if err := t.Add(w.Tree, *r); err != nil {
 			return nil, err
 		}
 	}
 	for _, c := range w.System.CPUs {
 		if c.Err == nil && len(x.pids) == 0 {
-			if err := t.add(w.Session, c.Roots); err != nil {
+			if err := t.Add(w.Tree, c.Roots); err != nil {
 				return nil, err
 			}
 		}
@@ -136,7 +141,7 @@ func (x *extraction) tables(w *work, procs *proc.Processes) (*tableSet, error) {
 	if procs != nil {
 		for _, p := range procs.List {
 			if p.MM != nil {
-				if err := t.add(w.Session, p.MM.Roots); err != nil {
+				if err := t.Add(w.Tree, p.MM.Roots); err != nil {
 					return nil, err
 				}
 			}
@@ -146,12 +151,12 @@ func (x *extraction) tables(w *work, procs *proc.Processes) (*tableSet, error) {
 }
 
 // writeTables writes the capture.
-func (w *work) writeTables(name string, k *keptFacts, t *tableSet) error {
-	note, err := k.note()
+func (w *work) writeTables(name string, k *kept.Facts, t *kept.Tables) error {
+	note, err := k.Note()
 	if err != nil {
 		return err
 	}
-	notes := slices.DeleteFunc(slices.Clone(w.Capture.Notes), func(n elfnote.Note) bool { return n.Name == keptName })
+	notes := slices.DeleteFunc(slices.Clone(w.Capture.Notes), func(n elfnote.Note) bool { return n.Name == kept.NoteName })
 	if w.Capture.VMCoreInfo != nil && elfnote.VMCoreInfo(notes) == nil {
 		notes = append(notes, elfnote.VMCoreInfoNote(w.Capture.VMCoreInfo))
 	}
@@ -159,7 +164,7 @@ func (w *work) writeTables(name string, k *keptFacts, t *tableSet) error {
 	if err != nil {
 		return err
 	}
-	mem := only{w.Mem, t.frames}
+	mem := t.Only(w.Mem)
 	if err := elfcore.Write(out, mem, mem.Ranges(), append(notes, note)); err != nil {
 		return err
 	}

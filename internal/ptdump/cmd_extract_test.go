@@ -11,15 +11,16 @@ import (
 
 	"ptemu/arch/x86"
 	"ptemu/capture"
+	"ptemu/internal/ptdump/capturetest"
+	"ptemu/internal/ptdump/kept"
+	"ptemu/internal/truth"
 	"ptemu/linux/proc"
 	"ptemu/physmem"
-
-	"ptemu/internal/truth"
 )
 
 // TestExtractCaptures: what is taken out of a real capture shows the same tables.
 func TestExtractCaptures(t *testing.T) {
-	eachCapture(t, func(t *testing.T, _ truth.Folder, dump string) {
+	capturetest.EachCapture(t, func(t *testing.T, _ truth.Folder, dump string) {
 		out := filepath.Join(t.TempDir(), "tables.elf.zst")
 		if code, stdout, stderr := run(t, "extract", dump, "-o", out); code != exitOK || stdout != "" {
 			t.Fatalf("exit %d, %q, stderr %q", code, stdout, stderr)
@@ -37,25 +38,31 @@ func TestExtractCaptures(t *testing.T) {
 // secret is what memory holds besides tables.
 const secret = "nobody else is to read this"
 
+// Entries as Linux 6.12 writes them: user, accessed; what is writable is dirty and soft-dirty.
+const (
+	readOnlyPage = 0x8000000012345025
+	writablePage = 0x8000000012345867
+)
+
 // diffMachine is a machine with two processes that share memory, a kernel and secrets.
-func diffMachine(change func(m *machineOf, shell x86.PFN)) *machineOf {
-	m := newMachine()
-	shell, root := m.process("shell\n", proc.VMA{Start: 0x400000, End: 0x500000, Name: "[anon:secret name]", File: &proc.File{Path: "/home/someone"}})
-	m.user(root, 0x400000, x86.LevelPTE, pageRO)
-	m.user(root, 0x401000, x86.LevelPTE, pageRW)
-	other, root2 := m.process("other")
-	m.user(root2, 0x7f0000000000, x86.LevelPMD, 0x80000000400008e7)
-	m.on("kthreadd", nil)
-	m.on("vfork", shell.MM)
-	m.inKernel(0xffff888000200000, x86.LevelPTE, 0x8000000000200163)
+func diffMachine(change func(m *capturetest.Machine, shell x86.PFN)) *capturetest.Machine {
+	m := capturetest.NewMachine()
+	shell, root := m.Process("shell\n", proc.VMA{Start: 0x400000, End: 0x500000, Name: "[anon:secret name]", File: &proc.File{Path: "/home/someone"}})
+	m.User(root, 0x400000, x86.LevelPTE, readOnlyPage)
+	m.User(root, 0x401000, x86.LevelPTE, writablePage)
+	other, root2 := m.Process("other")
+	m.User(root2, 0x7f0000000000, x86.LevelPMD, 0x80000000400008e7)
+	m.On("kthreadd", nil)
+	m.On("vfork", shell.MM)
+	m.InKernel(0xffff888000200000, x86.LevelPTE, 0x8000000000200163)
 	_ = other
-	page := m.mem.Table()
-	for i := range m.mem.At(page) {
+	page := m.Mem.Table()
+	for i := range m.Mem.At(page) {
 		copy8 := uint64(0)
 		for j := range 8 {
 			copy8 |= uint64(secret[(8*i+j)%len(secret)]) << (8 * j)
 		}
-		m.mem.At(page)[i] = copy8
+		m.Mem.At(page)[i] = copy8
 	}
 	if change != nil {
 		change(m, root)
@@ -63,10 +70,10 @@ func diffMachine(change func(m *machineOf, shell x86.PFN)) *machineOf {
 	return m
 }
 
-func (m *machineOf) extract(t *testing.T, args ...string) string {
+func extractOf(t *testing.T, m *capturetest.Machine, args ...string) string {
 	t.Helper()
 	out := filepath.Join(t.TempDir(), "x.elf")
-	if code, _, stderr := m.run(t, append([]string{"extract", m.write(t, 0), "-o", out}, args...)...); code != exitOK {
+	if code, _, stderr := runOn(t, m, append([]string{"extract", m.Write(t, 0), "-o", out}, args...)...); code != exitOK {
 		t.Fatalf("exit %d: %s", code, stderr)
 	}
 	return out
@@ -75,8 +82,8 @@ func (m *machineOf) extract(t *testing.T, args ...string) string {
 // TestExtract: an extract holds the tables and no other frame, and the processes are in it.
 func TestExtract(t *testing.T) {
 	m := diffMachine(nil)
-	full := m.write(t, 0)
-	out := m.extract(t)
+	full := m.Write(t, 0)
+	out := extractOf(t, m)
 	b, err := os.ReadFile(out)
 	if err != nil {
 		t.Fatal(err)
@@ -107,9 +114,9 @@ func TestExtract(t *testing.T) {
 	if want := 3 + 3 + 3 + 2; kept != want {
 		t.Errorf("%d frames, want %d", kept, want)
 	}
-	_, want, _ := m.run(t, "ps", "--format", "jsonl", full)
+	_, want, _ := runOn(t, m, "ps", "--format", "jsonl", full)
 	for _, suffix := range []string{".zst", ".gz"} {
-		if code, _, stderr := m.run(t, "extract", full, "-o", out+suffix); code != exitOK {
+		if code, _, stderr := runOn(t, m, "extract", full, "-o", out+suffix); code != exitOK {
 			t.Fatal(stderr)
 		}
 		if _, got, _ := run(t, "ps", "--format", "jsonl", out+suffix); got != want {
@@ -130,7 +137,7 @@ func TestExtract(t *testing.T) {
 
 // TestExtractNames: names can be left out, and processes chosen.
 func TestExtractNames(t *testing.T) {
-	out := diffMachine(nil).extract(t, "--without-names", "--pid", "10")
+	out := extractOf(t, diffMachine(nil), "--without-names", "--pid", "10")
 	_, ps, _ := run(t, "ps", "--format", "jsonl", out)
 	if strings.Count(ps, "\n") != 1 || strings.Contains(ps, "shell") {
 		t.Errorf("ps:\n%s", ps)
@@ -139,19 +146,19 @@ func TestExtractNames(t *testing.T) {
 	if strings.Contains(maps, "secret") || strings.Contains(maps, "someone") || !strings.Contains(maps, "[anon]") {
 		t.Errorf("maps:\n%s", maps)
 	}
-	if code, _, stderr := diffMachine(nil).run(t, "extract", "--pid", "99", diffMachine(nil).write(t, 0), "-o", out); code == exitOK || !strings.Contains(stderr, "99") {
+	if code, _, stderr := runOn(t, diffMachine(nil), "extract", "--pid", "99", diffMachine(nil).Write(t, 0), "-o", out); code == exitOK || !strings.Contains(stderr, "99") {
 		t.Errorf("exit %d, %q", code, stderr)
 	}
 }
 
 // TestExtractHostile: a damaged note is an error that names it.
 func TestExtractHostile(t *testing.T) {
-	out := diffMachine(nil).extract(t)
+	out := extractOf(t, diffMachine(nil))
 	b, err := os.ReadFile(out)
 	if err != nil {
 		t.Fatal(err)
 	}
-	at := bytes.Index(b, []byte(keptName+"\x00"))
+	at := bytes.Index(b, []byte(kept.NoteName+"\x00"))
 	if at < 0 {
 		t.Fatal("no note")
 	}
@@ -162,7 +169,7 @@ func TestExtractHostile(t *testing.T) {
 			t.Fatal(err)
 		}
 		code, _, stderr := run(t, "ps", out)
-		if code != exitOK && !strings.Contains(stderr, keptName) {
+		if code != exitOK && !strings.Contains(stderr, kept.NoteName) {
 			t.Errorf("byte %d: exit %d, %q", i, code, stderr)
 		}
 	}
@@ -170,15 +177,16 @@ func TestExtractHostile(t *testing.T) {
 
 // TestDiffCommand: what was done to a process between two captures is found, and nothing else.
 func TestDiffCommand(t *testing.T) {
-	before := diffMachine(nil).extract(t)
-	after := diffMachine(func(m *machineOf, shell x86.PFN) {
-		m.user(shell, 0x400000, x86.LevelPTE, pageRW)
-		m.user(shell, 0x402000, x86.LevelPTE, pageRW)
-		m.user(shell, 0x403000, x86.LevelPTE, pageRW)
-		m.inKernel(0xffff888000200000, x86.LevelPTE, 0x8000000000200161)
-		m.process("newcomer")
-		m.procs.List = append(m.procs.List[:1], m.procs.List[2:]...) // "other" is gone
-	}).extract(t)
+	before := extractOf(t, diffMachine(nil))
+	later := diffMachine(func(m *capturetest.Machine, shell x86.PFN) {
+		m.User(shell, 0x400000, x86.LevelPTE, writablePage)
+		m.User(shell, 0x402000, x86.LevelPTE, writablePage)
+		m.User(shell, 0x403000, x86.LevelPTE, writablePage)
+		m.InKernel(0xffff888000200000, x86.LevelPTE, 0x8000000000200161)
+		m.Process("newcomer")
+		m.Procs.List = append(m.Procs.List[:1], m.Procs.List[2:]...) // "other" is gone
+	})
+	after := extractOf(t, later)
 	if code, stdout, stderr := run(t, "diff", before, before); code != exitOK || stdout != "" || stderr != "" {
 		t.Errorf("the same: exit %d, %q, %q", code, stdout, stderr)
 	}
@@ -189,7 +197,11 @@ func TestDiffCommand(t *testing.T) {
 	var got []string
 	dec := json.NewDecoder(strings.NewReader(stdout))
 	for dec.More() {
-		var d diffJSON
+		var d struct {
+			Comm, Event, VA string
+			Entries         uint64
+			Changes         []string
+		}
 		if err := dec.Decode(&d); err != nil {
 			t.Fatal(err)
 		}

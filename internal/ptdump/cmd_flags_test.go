@@ -16,11 +16,14 @@ import (
 	"testing"
 
 	"github.com/klauspost/compress/gzip"
+
+	"ptemu/internal/ptdump/capturetest"
+	"ptemu/internal/ptdump/session"
 )
 
 // The forms of --device-private mean what they say, and none of them takes the capture for its value.
 func TestDevicePrivateForms(t *testing.T) {
-	good := smallCapture(t, false)
+	good := capturetest.Small(t, false)
 	state := func(args ...string) string {
 		t.Helper()
 		code, out, stderr := run(t, append([]string{"info", "--format", "json"}, args...)...)
@@ -66,7 +69,7 @@ func TestDevicePrivateForms(t *testing.T) {
 
 // --l1tf reaches the paging that entries are read with.
 func TestL1TF(t *testing.T) {
-	good := smallCapture(t, false)
+	good := capturetest.Small(t, false)
 	read := func(args ...string) (i info) {
 		_, out, stderr := run(t, append(append([]string{"info", "--format", "json"}, args...), good)...)
 		if err := json.Unmarshal([]byte(out), &i); err != nil {
@@ -96,7 +99,7 @@ func TestL1TF(t *testing.T) {
 
 // Every format of info and translate holds the same.
 func TestFormatsOfOneAgree(t *testing.T) {
-	path := smallCapture(t, true)
+	path := capturetest.Small(t, true)
 	records := func(args ...string) [][]string {
 		t.Helper()
 		_, out, stderr := run(t, args...)
@@ -239,7 +242,7 @@ func TestUnpackHints(t *testing.T) {
 func TestSharedFlags(t *testing.T) {
 	o := &options{stdout: io.Discard, stderr: io.Discard}
 	newRootCommand(o, io.Discard)
-	if o.style != styleNames[0] || o.color != "auto" || o.kernel != "auto" || o.input != "auto" || o.root != rootNames[0] {
+	if o.style != styleNames[0] || o.color != "auto" || o.kernel != "auto" || o.input != "auto" || o.root != session.RootNames[0] {
 		t.Errorf("a command changes the others' defaults: %+v", o)
 	}
 }

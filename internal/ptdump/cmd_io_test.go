@@ -3,7 +3,6 @@ package ptdump
 import (
 	"bytes"
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -13,13 +12,11 @@ import (
 	"syscall"
 	"testing"
 
-	"ptemu/arch/x86"
-	"ptemu/internal/pttree"
-	"ptemu/swapentry"
+	"ptemu/internal/ptdump/capturetest"
 )
 
 func TestOutputFile(t *testing.T) {
-	path := smallCapture(t, false)
+	path := capturetest.Small(t, false)
 	_, want, _ := run(t, "entries", path)
 	dir := t.TempDir()
 	file := filepath.Join(dir, "out")
@@ -73,7 +70,7 @@ func TestOutputFile(t *testing.T) {
 	if err := os.Chmod(file, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if code, _, stderr := run(t, "dump", "-o", link, smallCapture(t, true)); code != exitFinding {
+	if code, _, stderr := run(t, "dump", "-o", link, capturetest.Small(t, true)); code != exitFinding {
 		t.Errorf("exit %d: %s", code, stderr)
 	}
 	if s, err := os.Lstat(link); err != nil || s.Mode()&os.ModeSymlink == 0 {
@@ -96,7 +93,7 @@ func TestOutputFile(t *testing.T) {
 
 // A reader that goes away ends the command quietly; a full disk does not.
 func TestStdoutFails(t *testing.T) {
-	path := smallCapture(t, true)
+	path := capturetest.Small(t, true)
 	for _, args := range [][]string{{"entries"}, {"dump"}, {"dump", "--style", "kernel"}, {"info"}, {"translate"}} {
 		args = append(args, path)
 		if args[0] == "translate" {
@@ -119,7 +116,7 @@ func TestInterrupt(t *testing.T) {
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()
 	for _, args := range [][]string{{"entries"}, {"dump"}, {"dump", "--style", "kernel"}, {"translate"}} {
-		args = append(args, smallCapture(t, false))
+		args = append(args, capturetest.Small(t, false))
 		if args[0] == "translate" {
 			args = append(args, "0")
 		}
@@ -143,27 +140,6 @@ func (c *lateContext) Err() error {
 	return nil
 }
 
-// An interrupted walk reads no further table, whether it has output or not.
-func TestInterruptEndsWalk(t *testing.T) {
-	m := pttree.New(1)
-	root := m.Table()
-	for i := range x86.Virt(100) {
-		m.Map(root, 4, i<<x86.LevelPMD.Shift(), x86.LevelPTE, 0x8000000000001025, userTable)
-	}
-	const enough = 10
-	ctx, cancel := context.WithCancel(context.Background())
-	defer cancel()
-	reads := 0
-	m.OnRead = func(x86.PFN) {
-		if reads++; reads == enough {
-			cancel()
-		}
-	}
-	abi := x86.MustABI(x86.Linux6_12(), x86.DefaultPaging(4))
-	s := &Session{Mem: &cancelReader{m, ctx}, ABI: abi, Layout: swapentry.NewLayout(abi), Root: root.Phys()}
-	nothing := Filter{Match: func(*Leaf) bool { return false }}
-	err := s.Walk(nothing, newLeafWriter(ctx, io.Discard, newCSVLeaves(abi)))
-	if !errors.Is(err, context.Canceled) || reads != enough {
-		t.Errorf("%v after %d tables", err, reads)
-	}
-}
+type writerFunc func([]byte) (int, error)
+
+func (f writerFunc) Write(p []byte) (int, error) { return f(p) }

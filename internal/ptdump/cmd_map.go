@@ -9,6 +9,9 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"ptemu/internal/ptdump/picture"
+	"ptemu/internal/ptdump/space"
+	"ptemu/internal/ptdump/usage"
 	"ptemu/linux/proc"
 )
 
@@ -63,28 +66,28 @@ func newMapCommand(o *options) *cobra.Command {
 func mapArgs(_ *cobra.Command, args []string) error {
 	switch len(args) {
 	case 0:
-		return usagef("no capture given")
+		return usage.Errorf("no capture given")
 	case 1, 2:
 		return nil
 	}
-	return usagef("a capture and one PID at most, but %d arguments are given", len(args))
+	return usage.Errorf("a capture and one PID at most, but %d arguments are given", len(args))
 }
 
 func (o *mapOptions) run(cmd *cobra.Command, args []string) error {
 	if len(args) == 2 {
 		if _, err := strconv.ParseUint(args[1], 10, 31); err != nil {
-			return usagef("PID %q: want a number", args[1])
+			return usage.Errorf("PID %q: want a number", args[1])
 		}
 		if cmd.Flags().Changed("pid") {
-			return usagef("a PID and --pid are given: give one of them")
+			return usage.Errorf("a PID and --pid are given: give one of them")
 		}
 		if err := cmd.Flags().Set("pid", args[1]); err != nil {
 			return err
 		}
 	}
-	size, err := parseNumber(o.maxSize)
+	size, err := usage.Number(o.maxSize)
 	if err != nil || size > math.MaxInt32 {
-		return usagef("--max-size %q: want a number of bytes below 2G, as 16M", o.maxSize)
+		return usage.Errorf("--max-size %q: want a number of bytes below 2G, as 16M", o.maxSize)
 	}
 	svg, err := o.svg()
 	if err != nil {
@@ -104,7 +107,7 @@ func (o *mapOptions) svg() (svg bool, err error) {
 	case ".html", ".htm":
 		return false, nil
 	}
-	return false, usagef("-o %q: give a file that ends in .html or .svg, or --format", o.out)
+	return false, usage.Errorf("-o %q: give a file that ends in .html or .svg, or --format", o.out)
 }
 
 // drawMap makes the picture and writes it.
@@ -113,13 +116,13 @@ func (w *work) drawMap(ctx context.Context, o *options, svg bool, max int) error
 	if err != nil {
 		return err
 	}
-	info := w.pictureInfo(p, spaces)
-	if info.Rows, err = w.atlas(ctx, w.tally); err != nil {
+	info := picture.NewInfo(w.Tree, w.RootWhy, p, spaces)
+	if err = info.AddAtlas(ctx, w.Tree, &w.tally.Tally); err != nil {
 		return err
 	}
 	var b []byte
 	if svg {
-		b = info.svg()
+		b = info.SVG()
 	} else if b, err = w.htmlMap(ctx, o, info, max); err != nil {
 		return err
 	}
@@ -127,50 +130,42 @@ func (w *work) drawMap(ctx context.Context, o *options, svg bool, max int) error
 	return err
 }
 
-func (w *work) htmlMap(ctx context.Context, o *options, info *pictureInfo, max int) ([]byte, error) {
-	pic, err := drawPicture(ctx, w.Session, 16*max)
+func (w *work) htmlMap(ctx context.Context, o *options, info *picture.Info, max int) ([]byte, error) {
+	pic, err := picture.Draw(ctx, w.Tree, 16*max)
 	if err != nil {
 		return nil, err
 	}
-	frame, err := info.page("")
+	frame, err := info.Page("")
 	if err != nil {
 		return nil, err
 	}
 	room := 0
 	if max > 0 {
 		if room = max - len(frame); room <= 0 {
-			return nil, usagef("--max-size: the page needs %d bytes before there is anything in it", len(frame))
+			return nil, usage.Errorf("--max-size: the page needs %d bytes before there is anything in it", len(frame))
 		}
 	}
-	data, err := pic.pack(info, room)
+	data, err := pic.Pack(info, room)
 	if err != nil {
 		return nil, err
 	}
-	if pic.cut.NoNumbers+pic.cut.Summarized > 0 {
-		fmt.Fprintf(o.stderr, "ptdump: note: left out of the page: %s\n", &pic.cut)
+	if pic.Cut.NoNumbers+pic.Cut.Summarized > 0 {
+		fmt.Fprintf(o.stderr, "ptdump: note: left out of the page: %s\n", &pic.Cut)
 	}
-	return info.page(data)
+	return info.Page(data)
 }
 
 // whose returns the process whose tables are drawn: the one asked for, or that which runs on the root. Nil if there is none.
-func (w *work) whose(ctx context.Context, pid int) (*proc.Process, *machineSpaces, error) {
-	spaces, err := w.processes(ctx, proc.Options{})
+func (w *work) whose(ctx context.Context, pid int) (*proc.Process, *space.Machine, error) {
+	spaces, err := w.Processes(ctx, proc.Options{})
 	switch {
 	case err != nil && pid == 0 && ctx.Err() == nil:
 		return nil, nil, nil // the tables are worth a picture, whoever uses them
 	case err != nil:
 		return nil, nil, err
 	case pid == 0:
-		return spaces.runner(w.Root), spaces, nil
+		return spaces.Runner(w.Root), spaces, nil
 	}
-	p, _, err := spaces.find(pid)
+	p, _, err := spaces.Find(pid)
 	return p, spaces, err
-}
-
-// processName is how texts call a process.
-func processName(p *proc.Process) string {
-	if p.Comm == "" {
-		return fmt.Sprintf("process %d", p.PID)
-	}
-	return fmt.Sprintf("%s (%d)", p.Comm, p.PID)
 }

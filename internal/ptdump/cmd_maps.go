@@ -6,6 +6,12 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
+
+	"ptemu/internal/ptdump/ps"
+	"ptemu/internal/ptdump/report"
+	"ptemu/internal/ptdump/runs"
+	"ptemu/internal/ptdump/space"
+	"ptemu/internal/ptdump/usage"
 )
 
 const mapsLong = `Print the areas (VMAs) of a process with what their entries say: beside what an area allows, what its entries permit.
@@ -50,7 +56,7 @@ func newMapsCommand(o *options) *cobra.Command {
 		Example: mapsExample,
 		Args: func(cmd *cobra.Command, args []string) error {
 			if len(args) > 2 {
-				return usagef("one process at a time, but %d arguments are given: %s", len(args), strings.Join(args, " "))
+				return usage.Errorf("one process at a time, but %d arguments are given: %s", len(args), strings.Join(args, " "))
 			}
 			return captureArgs(1, "PID")(cmd, args)
 		},
@@ -65,13 +71,13 @@ func newMapsCommand(o *options) *cobra.Command {
 
 func (o *options) runMaps(cmd *cobra.Command, path, who string) error {
 	if o.maps.smaps && o.format != "text" {
-		return usagef("--smaps is text: it does not go with --format %s", o.format)
+		return usage.Errorf("--smaps is text: it does not go with --format %s", o.format)
 	}
 	named, err := parseProcess(who)
 	if err != nil {
 		return err
 	}
-	return o.runSpaces(cmd, path, func(w *work, m *machineSpaces) error {
+	return o.runSpaces(cmd, path, func(w *work, m *space.Machine) error {
 		pid, s, err := named.in(m)
 		if err != nil {
 			return fmt.Errorf("%s: %w", path, err)
@@ -80,16 +86,16 @@ func (o *options) runMaps(cmd *cobra.Command, path, who string) error {
 			return o.mapsOfRoot(cmd, w, s)
 		}
 		if s.MM.AreasErr != "" {
-			fmt.Fprintf(o.stderr, "ptdump: warning: the areas are not all known: %s\n", printable(s.MM.AreasErr))
+			fmt.Fprintf(o.stderr, "ptdump: warning: the areas are not all known: %s\n", report.Printable(s.MM.AreasErr))
 		}
-		areas, err := s.mapAreas(cmd.Context())
+		areas, err := ps.AreasOf(cmd.Context(), s)
 		if err != nil {
 			return err
 		}
-		for i := range areas.problems {
-			w.tally.problem(&areas.problems[i])
+		for i := range areas.Problems {
+			w.tally.Problem(&areas.Problems[i])
 		}
-		lines := areas.lines(m.Procs, pid)
+		lines := areas.Lines(m.Procs, pid)
 		for _, l := range lines {
 			if l.Kind == "stray" {
 				w.tally.strays++
@@ -98,7 +104,7 @@ func (o *options) runMaps(cmd *cobra.Command, path, who string) error {
 				w.tally.excess++
 			}
 		}
-		b, err := o.formatMaps(areas, lines, w.colors)
+		b, err := areas.In(lines, o.format, o.maps.smaps, w.colors)
 		if err != nil {
 			return err
 		}
@@ -107,21 +113,8 @@ func (o *options) runMaps(cmd *cobra.Command, path, who string) error {
 	})
 }
 
-func (o *options) formatMaps(m *areaMap, lines []*mapLine, c palette) ([]byte, error) {
-	switch o.format {
-	case "json", "jsonl":
-		return m.json(lines, o.format == "json")
-	case "csv":
-		return m.csv(lines), nil
-	}
-	if o.maps.smaps {
-		return m.smaps(lines, c), nil
-	}
-	return m.text(lines, c), nil
-}
-
 // mapsOfRoot prints ranges of entries, as there are no areas to print.
-func (o *options) mapsOfRoot(cmd *cobra.Command, w *work, s *space) error {
+func (o *options) mapsOfRoot(cmd *cobra.Command, w *work, s *space.Space) error {
 	why := "the process has none"
 	switch {
 	case s.MM.AreasErr != "":
@@ -129,13 +122,13 @@ func (o *options) mapsOfRoot(cmd *cobra.Command, w *work, s *space) error {
 	case s.MM.Addr == 0:
 		why = "only its root table was found"
 	}
-	fmt.Fprintf(o.stderr, "ptdump: warning: no areas are known (%s): ranges of entries are printed\n", printable(why))
-	out := newRunWriter(cmd.Context(), w.out, o.runFormat(w))
-	out.tally = w.tally
-	if err := s.Runs(s.userHalf(), w.System.Markers(), out); err != nil {
+	fmt.Fprintf(o.stderr, "ptdump: warning: no areas are known (%s): ranges of entries are printed\n", report.Printable(why))
+	out := runs.NewWriter(cmd.Context(), w.out, runs.NewFormat(o.format, w.ABI, w.colors))
+	out.Tally = &w.tally.Tally
+	if err := runs.Walk(s.Tree, s.UserHalf(), w.System.Markers(), out); err != nil {
 		return err
 	}
-	return out.close()
+	return out.Close()
 }
 
 // processArg is how the command line names a process: by its PID, or by its root table.
@@ -146,18 +139,18 @@ type processArg struct {
 
 func parseProcess(s string) (processArg, error) {
 	if strings.HasPrefix(s, "0x") {
-		v, err := parseHex("root table", s)
+		v, err := usage.Hex("root table", s)
 		return processArg{root: fmt.Sprintf("%#x", v)}, err
 	}
 	pid, err := strconv.Atoi(s)
 	if err != nil || pid < 0 {
-		return processArg{}, usagef("process %q: want a PID, or a root table as 0x…", s)
+		return processArg{}, usage.Errorf("process %q: want a PID, or a root table as 0x…", s)
 	}
 	return processArg{pid: pid}, nil
 }
 
 // in returns the address space and the PID of a process, -1 if it is not known.
-func (n processArg) in(m *machineSpaces) (int, *space, error) {
+func (n processArg) in(m *space.Machine) (int, *space.Space, error) {
 	if n.root != "" {
 		for _, s := range m.User {
 			if s.Root.String() == n.root {
@@ -166,9 +159,9 @@ func (n processArg) in(m *machineSpaces) (int, *space, error) {
 		}
 		return 0, nil, fmt.Errorf("no process has its root table at %s: ptdump ps lists them", n.root)
 	}
-	p, s, err := m.find(n.pid)
+	p, s, err := m.Find(n.pid)
 	if err == nil && s == nil {
-		err = noSpace(p)
+		err = space.NoSpace(p)
 	}
 	return n.pid, s, err
 }

@@ -2,6 +2,9 @@ package ptdump
 
 import (
 	"github.com/spf13/cobra"
+
+	"ptemu/internal/ptdump/ps"
+	"ptemu/internal/ptdump/space"
 )
 
 const psLong = `Print every process in a capture: its root table, and what its page tables say that it has in memory, in swap, and so on.
@@ -57,7 +60,7 @@ func newPsCommand(o *options) *cobra.Command {
 		RunE:    func(cmd *cobra.Command, args []string) error { return o.runPs(cmd, args[0]) },
 	}
 	cmd.Flags().SortFlags = false
-	choice(cmd, &o.ps.sort, "sort", "", sortKeys(), "sort by this `KEY`, figures with the largest first")
+	choice(cmd, &o.ps.sort, "sort", "", ps.SortKeys(), "sort by this `KEY`, figures with the largest first")
 	cmd.Flags().BoolVar(&o.ps.threads, "threads", false, "list the threads of each process too")
 	o.addJobs(cmd)
 	o.addOutput(cmd, formatNames)
@@ -66,16 +69,16 @@ func newPsCommand(o *options) *cobra.Command {
 }
 
 func (o *options) runPs(cmd *cobra.Command, path string) error {
-	return o.runSpaces(cmd, path, func(w *work, m *machineSpaces) error {
-		list, err := o.listProcesses(cmd.Context(), w, m)
+	return o.runSpaces(cmd, path, func(w *work, m *space.Machine) error {
+		list, err := ps.List(cmd.Context(), m, o.workers(), &w.tally.Tally)
 		if err != nil {
 			return err
 		}
-		list.sort(o.ps.sort)
+		list.Sort(o.ps.sort)
 		if o.ps.threads {
-			list.withThreads(m.Procs.List)
+			list.AddThreads(m.Procs.List)
 		}
-		b, err := list.in(o.format, w.colors)
+		b, err := list.In(o.format, w.colors)
 		if err != nil {
 			return err
 		}

@@ -9,6 +9,10 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
+
+	"ptemu/internal/ptdump/report"
+	"ptemu/internal/ptdump/usage"
+	"ptemu/internal/ptdump/where"
 )
 
 // The exit codes, documented in the help.
@@ -33,17 +37,6 @@ const exitCodesHelp = `Exit codes:
 // errFinding ends a command that did its work and found something wrong. It has been reported already.
 var errFinding = errors.New("finding")
 
-// usageError is a mistake in the command line.
-type usageError struct {
-	err error
-	cmd string // whose help to look at
-}
-
-func (e *usageError) Error() string { return e.err.Error() }
-func (e *usageError) Unwrap() error { return e.err }
-
-func usagef(format string, args ...any) error { return &usageError{err: fmt.Errorf(format, args...)} }
-
 // Main runs the command line args, without the program's name, and returns the exit code. It ends early when ctx is
 // cancelled.
 func Main(ctx context.Context, args []string, stdout, stderr io.Writer) int {
@@ -59,7 +52,7 @@ func (o *options) main(ctx context.Context, args []string) int {
 	if err == nil {
 		err = asOutputError(help.err)
 	}
-	return report(err, cmd, o.stderr)
+	return conclude(err, cmd, o.stderr)
 }
 
 // outputRecorder is where cobra writes help, versions and completions. It keeps the first error to itself, for cobra
@@ -76,10 +69,10 @@ func (r *outputRecorder) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// report prints what went wrong, if anything, and returns the exit code.
-func report(err error, cmd *cobra.Command, stderr io.Writer) int {
-	said := func() string { return printable(err.Error()) }
-	var usage *usageError
+// conclude prints what went wrong, if anything, and returns the exit code.
+func conclude(err error, cmd *cobra.Command, stderr io.Writer) int {
+	said := func() string { return report.Printable(err.Error()) }
+	var usage *usage.Error
 	var output *outputError
 	switch {
 	case err == nil, readerGone(err):
@@ -131,7 +124,7 @@ func newRootCommand(o *options, help io.Writer) *cobra.Command {
 	root.SetOut(help)
 	root.SetErr(o.stderr)
 	root.SetVersionTemplate("ptdump {{.Version}}\n")
-	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error { return &usageError{err: err} })
+	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error { return &usage.Error{Err: err} })
 	root.AddGroup(&cobra.Group{ID: "main", Title: "Commands:"})
 	for _, sub := range []*cobra.Command{
 		newDumpCommand(o), newEntriesCommand(o), newTranslateCommand(o), newInfoCommand(o),
@@ -141,7 +134,7 @@ func newRootCommand(o *options, help io.Writer) *cobra.Command {
 		sub.GroupID = "main"
 		root.AddCommand(sub)
 	}
-	root.AddCommand(&cobra.Command{Use: "where", Short: "The language of --where", Long: WhereHelp})
+	root.AddCommand(&cobra.Command{Use: "where", Short: "The language of --where", Long: where.Help})
 	root.InitDefaultHelpCmd()
 	root.InitDefaultCompletionCmd()
 	return root
@@ -152,16 +145,16 @@ func captureArgs(more int, what string) cobra.PositionalArgs {
 	return func(cmd *cobra.Command, args []string) error {
 		switch {
 		case len(args) == 0:
-			return usagef("no capture given")
+			return usage.Errorf("no capture given")
 		case len(args) == 1 && more > 0:
-			return usagef("no %s given", what)
+			return usage.Errorf("no %s given", what)
 		case len(args) > 1 && more == 0:
 			if !cmd.HasParent() {
 				if known := cmd.SuggestionsFor(args[0]); len(known) > 0 {
-					return usagef("unknown command %q, did you mean %s?", args[0], known[0])
+					return usage.Errorf("unknown command %q, did you mean %s?", args[0], known[0])
 				}
 			}
-			return usagef("one capture at a time, but %d arguments are given: %s", len(args), strings.Join(args, " "))
+			return usage.Errorf("one capture at a time, but %d arguments are given: %s", len(args), strings.Join(args, " "))
 		}
 		return nil
 	}

@@ -10,25 +10,29 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"ptemu/internal/ptdump/entries"
+	"ptemu/internal/ptdump/report"
+	"ptemu/internal/ptdump/session"
+	"ptemu/internal/ptdump/tree"
 	"ptemu/physmem"
 )
 
-// opener opens a capture; see [openSession].
-type opener func(context.Context, string, *machine) (*opened, error)
+// opener opens a capture; see [Open].
+type opener func(context.Context, string, *session.Options) (*session.Session, error)
 
 // work is what a command that walks tables needs.
 type work struct {
-	*opened
-	filters []Filter // one for each range, ascending
+	*session.Session
+	filters []tree.Filter // one for each range, ascending
 	out     io.Writer
-	colors  palette
+	colors  report.Palette
 	tally   *tally // what was found
 }
 
 // run opens what a walking command needs, in the order in which a user wants to hear of mistakes: flags, capture,
 // output. Then it does the work and reports what was found.
 func (o *options) run(cmd *cobra.Command, path string, do func(*work) error) error {
-	return o.runOn(cmd, path, openSession, do)
+	return o.runOn(cmd, path, session.Open, do)
 }
 
 // runOn is run with another way to open the capture. If that returns both a capture and an error, the capture is only
@@ -59,14 +63,14 @@ func (o *options) runOn(cmd *cobra.Command, path string, open opener, do func(*w
 		return err
 	}
 	defer out.drop()
-	w := &work{opened: in, out: out, tally: &tally{
-		emptyRoot: in.emptyRoot(),
-		swap:      swapUses{layout: in.Layout, ramEnd: in.System.Layout.RAMEnd().PFN()},
+	w := &work{Session: in, out: out, tally: &tally{
+		emptyRoot: emptyRoot(in.Tree),
+		Tally:     entries.NewTally(in.Tree),
 	}}
 	for _, s := range spans {
-		w.filters = append(w.filters, Filter{First: s.first, Last: s.last, Match: match(in.ABI), MatchReadsVA: readsVA})
+		w.filters = append(w.filters, tree.Filter{First: s.first, Last: s.last, Match: match(in.ABI), MatchReadsVA: readsVA})
 	}
-	if w.colors, err = newPalette(o.color, out.Writer); err != nil {
+	if w.colors, err = report.NewPalette(o.color, out.Writer); err != nil {
 		return err
 	}
 	o.warn(in)
@@ -76,19 +80,21 @@ func (o *options) runOn(cmd *cobra.Command, path string, open opener, do func(*w
 	if err := out.keep(); err != nil {
 		return err
 	}
-	w.tally.swap.doubt(in.System, o.stderr)
+	if why := w.tally.Doubt(in.System); why != "" {
+		fmt.Fprintf(o.stderr, "ptdump: warning: %s: try --device-private\n", why)
+	}
 	return w.tally.report(o.stderr)
 }
 
 // remark tells what was odd about the file.
-func (o *options) remark(in *opened) {
+func (o *options) remark(in *session.Session) {
 	for _, r := range in.Capture.Remarks {
-		fmt.Fprintf(o.stderr, "ptdump: warning: %s\n", printable(r))
+		fmt.Fprintf(o.stderr, "ptdump: warning: %s\n", report.Printable(r))
 	}
 }
 
 // warn tells what the reader of any output must know; ptdump info tells more.
-func (o *options) warn(in *opened) {
+func (o *options) warn(in *session.Session) {
 	warnAll(o.stderr, in.System.Warnings)
 	for _, a := range in.System.Assumptions {
 		if a.What == "kernel" {
@@ -102,32 +108,22 @@ func warnAll(stderr io.Writer, warnings []string) {
 	const most = 10
 	for i, w := range warnings {
 		if i == most {
-			fmt.Fprintf(stderr, "ptdump: %s\n", plural(len(warnings)-most, "more warning"))
+			fmt.Fprintf(stderr, "ptdump: %s\n", report.Plural(len(warnings)-most, "more warning"))
 			break
 		}
-		fmt.Fprintf(stderr, "ptdump: warning: %s\n", printable(w))
+		fmt.Fprintf(stderr, "ptdump: warning: %s\n", report.Printable(w))
 	}
 }
 
 // tally counts what is worth an exit code of its own.
 type tally struct {
+	entries.Tally
 	emptyRoot bool
-	problems  map[string]int // by text
-	reserved  int            // entries with reserved bits
-	invalid   uint64         // entries that no kernel writes
-	remarks   int            // lines of the kernel style that the kernel would not print
-	unmapped  int            // addresses that translate was asked for
-	changed   bool           // something differs between two captures
-	strays    int            // parts between areas that have entries
-	excess    int            // areas with entries that permit more than the area
-	swap      swapUses
-}
-
-func (t *tally) problem(p *Problem) {
-	if t.problems == nil {
-		t.problems = map[string]int{}
-	}
-	t.problems[problemClass(p)]++
+	remarks   int  // lines of the kernel style that the kernel would not print
+	unmapped  int  // addresses that translate was asked for
+	changed   bool // something differs between two captures
+	strays    int  // parts between areas that have entries
+	excess    int  // areas with entries that permit more than the area
 }
 
 // report says on stderr what was found, and returns errFinding if anything was.
@@ -135,35 +131,35 @@ func (t *tally) report(stderr io.Writer) error {
 	if t.emptyRoot {
 		fmt.Fprintln(stderr, "ptdump: the root table is empty: no processor can run on it")
 	}
-	for _, class := range slices.Sorted(maps.Keys(t.problems)) {
-		fmt.Fprintf(stderr, "ptdump: %s: %s (marked in the output)\n", plural(t.problems[class], "problem"), class)
+	for _, class := range slices.Sorted(maps.Keys(t.Problems)) {
+		fmt.Fprintf(stderr, "ptdump: %s: %s (marked in the output)\n", report.Plural(t.Problems[class], "problem"), class)
 	}
-	if t.reserved > 0 {
-		fmt.Fprintf(stderr, "ptdump: %s with reserved bits set\n", countOf(t.reserved, "entry", "entries"))
+	if t.Reserved > 0 {
+		fmt.Fprintf(stderr, "ptdump: %s with reserved bits set\n", report.Count(t.Reserved, "entry", "entries"))
 	}
-	if t.invalid > 0 {
-		fmt.Fprintf(stderr, "ptdump: %s that no kernel writes (invalid)\n", countOf(int(t.invalid), "entry", "entries"))
+	if t.Invalid > 0 {
+		fmt.Fprintf(stderr, "ptdump: %s that no kernel writes (invalid)\n", report.Count(int(t.Invalid), "entry", "entries"))
 	}
 	if t.remarks > 0 {
-		fmt.Fprintf(stderr, "ptdump: %s (lines that begin with #)\n", plural(t.remarks, "problem"))
+		fmt.Fprintf(stderr, "ptdump: %s (lines that begin with #)\n", report.Plural(t.remarks, "problem"))
 	}
 	if t.unmapped > 0 {
-		fmt.Fprintf(stderr, "ptdump: %s not mapped\n", countOf(t.unmapped, "address", "addresses"))
+		fmt.Fprintf(stderr, "ptdump: %s not mapped\n", report.Count(t.unmapped, "address", "addresses"))
 	}
 	if t.strays > 0 {
-		fmt.Fprintf(stderr, "ptdump: %s with entries outside of every area\n", plural(t.strays, "range"))
+		fmt.Fprintf(stderr, "ptdump: %s with entries outside of every area\n", report.Plural(t.strays, "range"))
 	}
 	if t.excess > 0 {
-		fmt.Fprintf(stderr, "ptdump: %s with entries that permit more than the area does\n", plural(t.excess, "area"))
+		fmt.Fprintf(stderr, "ptdump: %s with entries that permit more than the area does\n", report.Plural(t.excess, "area"))
 	}
-	if t.strays > 0 || t.excess > 0 || t.emptyRoot || t.changed || t.reserved > 0 || t.invalid > 0 || t.remarks > 0 || t.unmapped > 0 || len(t.problems) > 0 {
+	if t.strays > 0 || t.excess > 0 || t.emptyRoot || t.changed || t.Reserved > 0 || t.Invalid > 0 || t.remarks > 0 || t.unmapped > 0 || len(t.Problems) > 0 {
 		return errFinding
 	}
 	return nil
 }
 
 // emptyRoot reports a root table in which no slot is used. That it cannot be read is for the walk to say.
-func (o *opened) emptyRoot() bool {
+func emptyRoot(o *tree.Tree) bool {
 	var t physmem.Table
 	if physmem.ReadTable(o.Mem, o.Root.PFN(), &t) != nil {
 		return false

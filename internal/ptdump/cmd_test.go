@@ -13,6 +13,7 @@ import (
 	"testing"
 
 	"ptemu/arch/x86"
+	"ptemu/internal/ptdump/capturetest"
 	"ptemu/physmem"
 )
 
@@ -28,7 +29,7 @@ func run(t testing.TB, args ...string) (code int, stdout, stderr string) {
 
 // TestGolden compares whole outputs. Run it with -update after a change, and read the difference.
 func TestGolden(t *testing.T) {
-	good, broken := smallCapture(t, false), smallCapture(t, true)
+	good, broken := capturetest.Small(t, false), capturetest.Small(t, true)
 	tests := []struct {
 		name string
 		args string // @ is the good capture, # the damaged one
@@ -117,7 +118,7 @@ func jsonLines(t *testing.T, s string) (objects []map[string]any) {
 
 // What was put into the tables comes out, and nothing else.
 func TestEntriesAreThoseWritten(t *testing.T) {
-	code, stdout, stderr := run(t, "entries", "--format", "jsonl", "--device-private", "off", smallCapture(t, false))
+	code, stdout, stderr := run(t, "entries", "--format", "jsonl", "--device-private", "off", capturetest.Small(t, false))
 	if code != exitOK || stderr != "" {
 		t.Errorf("exit %d, stderr %q", code, stderr)
 	}
@@ -133,7 +134,7 @@ func TestEntriesAreThoseWritten(t *testing.T) {
 
 // Every format holds the same entries.
 func TestFormatsAgree(t *testing.T) {
-	path := smallCapture(t, true)
+	path := capturetest.Small(t, true)
 	for _, command := range []string{"entries", "dump"} {
 		_, lines, _ := run(t, command, "--format", "jsonl", path)
 		objects := jsonLines(t, lines)
@@ -173,7 +174,7 @@ func TestFormatsAgree(t *testing.T) {
 }
 
 func TestExitCodes(t *testing.T) {
-	good, broken := smallCapture(t, false), smallCapture(t, true)
+	good, broken := capturetest.Small(t, false), capturetest.Small(t, true)
 	dir := t.TempDir()
 	write := func(name string, b []byte) string {
 		p := filepath.Join(dir, name)
@@ -265,7 +266,7 @@ func TestExitCodes(t *testing.T) {
 
 // The result of a filter is the part of the whole for which it holds.
 func TestFiltersSelect(t *testing.T) {
-	path := smallCapture(t, false)
+	path := capturetest.Small(t, false)
 	_, all, _ := run(t, "entries", "--format", "jsonl", path)
 	has := func(o map[string]any, bit string) bool {
 		for _, b := range o["bits"].([]any) {
@@ -326,7 +327,7 @@ func TestFiltersSelect(t *testing.T) {
 }
 
 func TestInfo(t *testing.T) {
-	path := smallCapture(t, false)
+	path := capturetest.Small(t, false)
 	code, text, stderr := run(t, "info", path)
 	if code != exitOK || stderr != "" {
 		t.Errorf("exit %d, %s", code, stderr)
@@ -369,12 +370,8 @@ func TestInfoWithoutRoot(t *testing.T) {
 
 // Raw memory with the root given is read like any other capture.
 func TestRaw(t *testing.T) {
-	elf := smallCapture(t, false)
-	s, err := Open(elf, SessionOptions{CPU: -1})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer s.Close()
+	elf := capturetest.Small(t, false)
+	s := capturetest.Open(t, elf, "cr3")
 	r := s.Mem.Ranges()
 	var flat bytes.Buffer
 	for at := r[0].Start; at < r[len(r)-1].End; at += x86.PageSize {
@@ -452,8 +449,8 @@ func TestHelp(t *testing.T) {
 // With the mask given, an encrypting machine's tables read like any other's, but for the flag ENC.
 func TestEncMask(t *testing.T) {
 	const mask = 1 << 47
-	_, want, _ := run(t, "entries", "--format", "jsonl", smallCapture(t, false))
-	code, got, stderr := run(t, "entries", "--format", "jsonl", "--enc-mask", fmt.Sprintf("%x", mask), makeCapture(t, false, mask))
+	_, want, _ := run(t, "entries", "--format", "jsonl", capturetest.Small(t, false))
+	code, got, stderr := run(t, "entries", "--format", "jsonl", "--enc-mask", fmt.Sprintf("%x", mask), capturetest.Encrypted(t, false, mask))
 	if code != exitOK {
 		t.Fatalf("exit %d, %s", code, stderr)
 	}

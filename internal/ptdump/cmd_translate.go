@@ -8,6 +8,10 @@ import (
 
 	"ptemu/arch/x86"
 	"ptemu/arch/x86/mmu"
+	"ptemu/internal/ptdump/entries"
+	"ptemu/internal/ptdump/session"
+	"ptemu/internal/ptdump/tree"
+	"ptemu/internal/ptdump/usage"
 	"ptemu/linux"
 	"ptemu/pgtable"
 )
@@ -52,7 +56,7 @@ func newTranslateCommand(o *options) *cobra.Command {
 func (o *options) runTranslate(cmd *cobra.Command, path string, args []string) error {
 	var vas []x86.Virt
 	for _, a := range args {
-		va, err := parseHex("address", a)
+		va, err := usage.Hex("address", a)
 		if err != nil {
 			return err
 		}
@@ -63,10 +67,10 @@ func (o *options) runTranslate(cmd *cobra.Command, path string, args []string) e
 		return err
 	}
 	if pkru != nil && *pkru>>32 != 0 {
-		return usagef("--pkru %#x: the register has 32 bits", *pkru)
+		return usage.Errorf("--pkru %#x: the register has 32 bits", *pkru)
 	}
 	return o.run(cmd, path, func(w *work) error {
-		t, err := newTranslator(w.opened, pkru, o.ac)
+		t, err := newTranslator(w.Session, pkru, o.ac)
 		if err != nil {
 			return err
 		}
@@ -108,30 +112,21 @@ type translation struct {
 	// Error is why the walk could not go on, if it could not.
 	Error string `json:"error,omitempty"`
 	// PA is what the address translates to; it and what follows up to Pkey hold only if it is mapped.
-	PA         string      `json:"pa,omitempty"`
-	PageSize   uint64      `json:"page_size,omitempty"`
-	Rights     *jsonRights `json:"rights,omitempty"`
-	MemoryType string      `json:"memory_type,omitempty"`
-	Pkey       *uint8      `json:"pkey,omitempty"`
-	Access     []access    `json:"access"`
-
-	rights Rights
+	PA         string       `json:"pa,omitempty"`
+	PageSize   uint64       `json:"page_size,omitempty"`
+	Rights     *tree.Rights `json:"rights,omitempty"`
+	MemoryType string       `json:"memory_type,omitempty"`
+	Pkey       *uint8       `json:"pkey,omitempty"`
+	Access     []access     `json:"access"`
 }
 
 type step struct {
-	Level   string   `json:"level"`
-	EntryPA string   `json:"entry_pa"`
-	Raw     string   `json:"raw"`
-	Meaning string   `json:"meaning"`
-	Kind    Kind     `json:"kind,omitempty"` // of an entry in leaf position
-	Bits    []string `json:"bits"`
-}
-
-type jsonRights struct {
-	R bool `json:"r"`
-	W bool `json:"w"`
-	X bool `json:"x"`
-	U bool `json:"u"`
+	Level   string    `json:"level"`
+	EntryPA string    `json:"entry_pa"`
+	Raw     string    `json:"raw"`
+	Meaning string    `json:"meaning"`
+	Kind    tree.Kind `json:"kind,omitempty"` // of an entry in leaf position
+	Bits    []string  `json:"bits"`
 }
 
 type access struct {
@@ -147,7 +142,7 @@ type access struct {
 
 // translator walks addresses with the registers of one CPU.
 type translator struct {
-	*opened
+	*session.Session
 	mmu     *mmu.MMU
 	markers []linux.Marker
 	assumed []string
@@ -155,8 +150,8 @@ type translator struct {
 	noAC    bool
 }
 
-func newTranslator(o *opened, pkru *uint64, ac bool) (*translator, error) {
-	regs, assumed := o.registers()
+func newTranslator(o *session.Session, pkru *uint64, ac bool) (*translator, error) {
+	regs, assumed := o.Registers()
 	if pkru != nil {
 		regs.PKRU = uint32(*pkru)
 	}
@@ -167,7 +162,7 @@ func newTranslator(o *opened, pkru *uint64, ac bool) (*translator, error) {
 	if err != nil {
 		return nil, fmt.Errorf("CPU %d: %w", o.CPU, err)
 	}
-	return &translator{opened: o, mmu: unit, markers: o.System.Markers(), assumed: assumed, noPKRU: pkru == nil, noAC: !ac}, nil
+	return &translator{Session: o, mmu: unit, markers: o.System.Markers(), assumed: assumed, noPKRU: pkru == nil, noAC: !ac}, nil
 }
 
 func (t *translator) translate(vas []x86.Virt) *translations {
@@ -203,9 +198,8 @@ func (t *translator) one(w *mmu.Walk) *translation {
 	}
 	if pa, ok := w.Phys(); ok {
 		r := w.Rights()
-		tr.rights = Rights{R: r.R, W: r.W, X: r.X, U: r.U}
 		tr.PA, tr.PageSize = pa.String(), w.Size()
-		tr.Rights = &jsonRights{r.R, r.W, r.X, r.U}
+		tr.Rights = &tree.Rights{R: r.R, W: r.W, X: r.X, U: r.U}
 		last := w.Last()
 		tr.MemoryType = x86.PATLinux.MemType(last.Level, true, last.Entry).String()
 		if key := w.PKey(); r.U || key != 0 {
@@ -232,39 +226,23 @@ func (t *translator) step(w *mmu.Walk, s mmu.Step, last bool) step {
 	case w.Outcome == mmu.Reserved:
 		out.Meaning = fmt.Sprintf("reserved bits %#x are set", w.ReservedBits())
 	case x86.PTE(s.Entry).None():
-		out.Meaning, out.Kind = "empty", KindNone
+		out.Meaning, out.Kind = "empty", tree.KindNone
 	default:
-		l := Leaf{VA: w.VA, Level: s.Level, Raw: s.Entry}
-		d := t.decoder()
-		d.decode(&l, pgtable.FullAccess)
+		l := tree.Leaf{VA: w.VA, Level: s.Level, Raw: s.Entry}
+		d := t.Decoder()
+		d.Decode(&l, pgtable.FullAccess)
 		out.Kind = l.Kind
-		out.Meaning = leafMeaning(&l)
+		out.Meaning = entries.Meaning(&l)
 		if l.Invalid {
-			out.Meaning += ", invalid: " + invalidText(t.Layout.Check(l.Level, l.Raw))
+			out.Meaning += ", invalid: " + tree.InvalidText(t.Layout.Check(l.Level, l.Raw))
 		}
 	}
 	return out
 }
 
-// leafMeaning says what an entry in leaf position is, in words.
-func leafMeaning(l *Leaf) string {
-	size := string(appendSize(nil, l.Level.Size()))
-	switch {
-	case l.Kind == KindPresent && l.Invalidated():
-		return fmt.Sprintf("%s page at %v, being changed by the kernel", size, l.PFN.Phys())
-	case l.Kind == KindPresent:
-		return fmt.Sprintf("%s page at %v", size, l.PFN.Phys())
-	case l.Kind == KindProtnone:
-		return fmt.Sprintf("%s page at %v, PROT_NONE", size, l.PFN.Phys())
-	case l.Kind == KindUnknown:
-		return "neither empty nor present"
-	}
-	return fmt.Sprintf("%s: %s", l.Kind, appendTarget(nil, l))
-}
-
 func tableErrorText(e *mmu.TableError) string {
-	p := Problem{Err: e.Err}
-	return fmt.Sprintf("%s %s", e.Level, problemText(&p))
+	p := pgtable.Problem{Err: e.Err}
+	return fmt.Sprintf("%s %s", e.Level, tree.ProblemText(&p))
 }
 
 // tryAccess says what an access would do.

@@ -5,11 +5,14 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"ptemu/internal/ptdump/audit"
+	"ptemu/internal/ptdump/capturetest"
 )
 
 // TestSortNames: the names of figures may be written as they are in JSON, and as they are spoken.
 func TestSortNames(t *testing.T) {
-	path := filepath.Join("..", "..", "testdata", "investigate", "processes.elf.zst")
+	path := filepath.Join(capturetest.Repository(), "testdata", "investigate", "processes.elf.zst")
 	_, want, _ := run(t, "ps", "--sort", "uffd_wp", path)
 	if code, got, stderr := run(t, "ps", "--sort", "uffd-wp", path); code != exitOK || got != want || want == "" {
 		t.Errorf("exit %d, %d bytes for %d: %s", code, len(got), len(want), stderr)
@@ -21,9 +24,9 @@ func TestSortNames(t *testing.T) {
 
 // TestRulesJSON: the rules can be read by programs, all of them and one alone.
 func TestRulesJSON(t *testing.T) {
-	var all, one []ruleJSON
+	var all, one []struct{ Rule, Severity, Why, How string }
 	_, stdout, stderr := run(t, "audit", "--list", "--format", "json")
-	if err := json.Unmarshal([]byte(stdout), &all); err != nil || len(all) != int(ruleCount) || stderr != "" {
+	if err := json.Unmarshal([]byte(stdout), &all); err != nil || len(all) != len(audit.RuleNames()) || stderr != "" {
 		t.Errorf("%v, %d rules, %s", err, len(all), stderr)
 	}
 	for _, r := range all {

@@ -4,6 +4,10 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
+
+	"ptemu/internal/ptdump/space"
+	"ptemu/internal/ptdump/usage"
+	"ptemu/internal/ptdump/who"
 )
 
 const whoLong = `Print who maps a frame of physical memory: every virtual address, of every process and of the kernel, at which it can be
@@ -54,7 +58,6 @@ type whoOptions struct {
 	swap []string
 	all  bool
 	min  uint64
-	most int64 // extents at a time; 0 for maxExtents
 }
 
 func newWhoCommand(o *options) *cobra.Command {
@@ -88,17 +91,17 @@ func newWhoCommand(o *options) *cobra.Command {
 }
 
 // targets are what the command line asks for.
-func (o *options) targets(args []string) ([]whoTarget, error) {
-	var all []whoTarget
+func (o *options) targets(args []string) ([]who.Target, error) {
+	var all []who.Target
 	for _, a := range args {
-		t, err := parseFrames(a)
+		t, err := who.ParseFrames(a)
 		if err != nil {
 			return nil, err
 		}
 		all = append(all, t)
 	}
 	for _, a := range o.who.swap {
-		t, err := parseSlot(a)
+		t, err := who.ParseSlot(a)
 		if err != nil {
 			return nil, err
 		}
@@ -113,18 +116,20 @@ func (o *options) runWho(cmd *cobra.Command, path string, args []string) error {
 	case err != nil:
 		return err
 	case o.who.all && len(targets) > 0:
-		return usagef("--all asks for every frame: %s is too much", strings.Join(append(args, o.who.swap...), " "))
+		return usage.Errorf("--all asks for every frame: %s is too much", strings.Join(append(args, o.who.swap...), " "))
 	case !o.who.all && cmd.Flags().Changed("min"):
-		return usagef("--min goes with --all")
+		return usage.Errorf("--min goes with --all")
 	}
-	return o.runSpaces(cmd, path, func(w *work, m *machineSpaces) error {
+	return o.runSpaces(cmd, path, func(w *work, m *space.Machine) error {
+		search := &who.Search{Tree: w.Tree, Spaces: m, UserOnly: o.user, Workers: o.workers(), Tally: &w.tally.Tally}
 		if o.who.all {
-			return o.everyFrame(cmd.Context(), w, m)
+			to := who.Output{W: w.out, Format: o.format, Colors: w.colors, Min: o.who.min}
+			return search.EveryFrame(cmd.Context(), to)
 		}
-		answers, err := o.findWho(cmd.Context(), w, m, targets)
+		answers, err := search.Find(cmd.Context(), targets)
 		if err != nil {
 			return err
 		}
-		return writeWho(w.out, o.format, w.colors, answers)
+		return who.Write(w.out, o.format, w.colors, answers)
 	})
 }

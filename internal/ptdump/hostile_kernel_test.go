@@ -13,6 +13,8 @@ import (
 	"testing"
 
 	"ptemu/arch/x86"
+	"ptemu/internal/ptdump/capturetest"
+	"ptemu/internal/ptdump/session"
 	"ptemu/internal/truth"
 	"ptemu/linux"
 	"ptemu/linux/kallsyms"
@@ -50,7 +52,7 @@ func newHostileKernel(t *testing.T, from string) *hostileKernel {
 		}
 	}
 	k.check(whole.Close())
-	in, err := openForProcesses(t.Context(), from, &machine{cpu: -1, root: rootNames[0]})
+	in, err := session.OpenForProcesses(t.Context(), from, &session.Options{CPU: -1, Root: session.RootNames[0]})
 	k.check(err)
 	t.Cleanup(func() { in.Close() })
 	k.sys = in.System
@@ -63,7 +65,7 @@ func newHostileKernel(t *testing.T, from string) *hostileKernel {
 	k.check(k.mem.ReadAt(blob, k.btf[0]))
 	k.types, err = ktype.Parse(blob)
 	k.check(err)
-	found, err := in.processes(t.Context(), proc.Options{})
+	found, err := in.Processes(t.Context(), proc.Options{})
 	k.check(err)
 	for _, s := range found.User {
 		if len(s.MM.Areas) > 0 {
@@ -404,7 +406,7 @@ var hostileWays = []struct {
 
 // TestHostileKernels alters the kernels of real captures: each command ends soon, in little memory, and says what it could not use.
 func TestHostileKernels(t *testing.T) {
-	folders, err := truth.Folders(filepath.Join("..", ".."))
+	folders, err := truth.Folders(capturetest.Repository())
 	if err != nil {
 		t.Fatal(err)
 	}

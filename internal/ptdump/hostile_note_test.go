@@ -16,6 +16,8 @@ import (
 	"ptemu/capture"
 	"ptemu/capture/elfcore"
 	"ptemu/capture/elfnote"
+	"ptemu/internal/ptdump/capturetest"
+	"ptemu/internal/ptdump/kept"
 )
 
 // noteText is the content of an extract's note, as any JSON.
@@ -24,14 +26,19 @@ type noteText = map[string]any
 // investigated is a committed extract, and what its note says.
 func investigated(t *testing.T, name string) (*capture.Capture, []byte) {
 	t.Helper()
-	c, err := capture.Open(filepath.Join("..", "..", "testdata", "investigate", name), capture.Options{})
+	c, err := capture.Open(filepath.Join(capturetest.Repository(), "testdata", "investigate", name), capture.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { c.Close() })
 	for _, n := range c.Notes {
-		if n.Name == keptName {
-			text, err := unpackKept(n.Desc)
+		if n.Name == kept.NoteName {
+			r, err := zstd.NewReader(nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer r.Close()
+			text, err := r.DecodeAll(n.Desc, nil)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -47,7 +54,7 @@ func withNote(t *testing.T, path string, c *capture.Capture, packed []byte) {
 	t.Helper()
 	var notes []elfnote.Note
 	for _, n := range c.Notes {
-		if n.Name == keptName {
+		if n.Name == kept.NoteName {
 			n.Desc = packed
 		}
 		notes = append(notes, n)

@@ -21,6 +21,7 @@ import (
 
 	"ptemu/arch/x86"
 	"ptemu/capture/elfcore"
+	"ptemu/internal/ptdump/capturetest"
 	"ptemu/internal/pttree"
 )
 
@@ -99,7 +100,7 @@ func survive(t *testing.T, what string, args ...string) (exit int, stderr string
 
 func committed(t *testing.T, folder string) []byte {
 	t.Helper()
-	f, err := os.Open(filepath.Join("..", "..", "testdata", "captures", folder, "tables.elf.zst"))
+	f, err := os.Open(filepath.Join(capturetest.Repository(), "testdata", "captures", folder, "tables.elf.zst"))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,0 +1,112 @@
+package entries
+
+import (
+	"strconv"
+	"strings"
+
+	"ptemu/arch/x86"
+	"ptemu/internal/ptdump/report"
+	"ptemu/internal/ptdump/tree"
+	"ptemu/pgtable"
+)
+
+// csvFormat writes a header and one record per entry. A problem is a record of the kind "problem".
+type csvFormat struct{ flags *Flags }
+
+func newCSV(abi *x86.ABI) *csvFormat {
+	return &csvFormat{NewFlags(abi, func(name string) string { return name + "|" })}
+}
+
+// csvColumns are the columns of entries --format csv. Lists are joined with "|"; what an entry does not have is
+// empty; rights and other truth values are 0 or 1.
+var csvColumns = []string{
+	"va", "level", "size", "raw", "kind", "pfn", "r", "w", "x", "u", "pkey", "bits",
+	"swap_type", "swap_offset", "uffd_wp", "soft_dirty", "exclusive",
+	"migration_access", "young", "dirty", "marker", "entry_pa", "reserved", "invalid", "problem",
+}
+
+func (c *csvFormat) Head(dst []byte) []byte {
+	return append(append(dst, strings.Join(csvColumns, ",")...), '\n')
+}
+
+func (c *csvFormat) Tail(dst []byte) []byte { return dst }
+
+// appendCSVPlace appends the columns that entries and problems share.
+func appendCSVPlace(dst []byte, va x86.Virt, level x86.Level, size, raw uint64, kind string) []byte {
+	dst = append(dst, "0x"...)
+	dst = report.AppendHex16(dst, uint64(va))
+	dst = append(dst, ',')
+	dst = append(dst, level.String()...)
+	dst = append(dst, ',')
+	dst = strconv.AppendUint(dst, size, 10)
+	dst = append(dst, ',')
+	dst = report.AppendHex16(dst, raw)
+	dst = append(dst, ',')
+	dst = append(dst, kind...)
+	return append(dst, ',')
+}
+
+func (c *csvFormat) leaf(dst []byte, l *tree.Leaf) []byte {
+	dst = appendCSVPlace(dst, l.VA, l.Level, l.Level.Size(), l.Raw, string(l.Kind))
+	if l.HasPFN {
+		dst = strconv.AppendUint(dst, uint64(l.PFN), 10)
+	}
+	for _, on := range [...]bool{l.Rights.R, l.Rights.W, l.Rights.X, l.Rights.U} {
+		dst = report.AppendCSVBool(dst, on)
+	}
+	dst = append(dst, ',')
+	if l.HasPkey() {
+		dst = strconv.AppendInt(dst, int64(l.Pkey()), 10)
+	}
+	dst = append(dst, ',')
+	dst = report.CloseCSVList(c.flags.Append(dst, l.Level, l.Raw))
+	dst = appendCSVSwap(dst, l)
+	dst = append(dst, ",0x"...)
+	dst = strconv.AppendUint(dst, uint64(l.Place()), 16)
+	dst = append(dst, ',')
+	if r := l.ReservedBits(c.flags.ABI); r != 0 {
+		dst = report.AppendHex16(dst, r)
+	}
+	dst = append(dst, ',')
+	dst = report.AppendCSVString(dst, c.flags.Invalid(l))
+	return append(dst, ",\n"...)
+}
+
+func appendCSVSwap(dst []byte, l *tree.Leaf) []byte {
+	if !l.HasSwap() {
+		return append(dst, ",,,,,,,,,"...)
+	}
+	s := &l.Swap
+	dst = append(dst, ',')
+	dst = strconv.AppendUint(dst, uint64(s.Type), 10)
+	dst = append(dst, ',')
+	dst = strconv.AppendUint(dst, l.SwapOffset(), 10)
+	dst = report.AppendCSVBool(dst, s.UffdWP)
+	dst = report.AppendCSVBool(dst, s.SoftDirty)
+	dst = report.AppendCSVBool(dst, s.Exclusive)
+	dst = append(dst, ',')
+	if l.Kind == tree.KindMigration {
+		dst = append(dst, s.Access.String()...)
+		dst = report.AppendCSVBool(dst, s.Young)
+		dst = report.AppendCSVBool(dst, s.Dirty)
+	} else {
+		dst = append(dst, ",,"...)
+	}
+	dst = append(dst, ',')
+	if l.Kind == tree.KindMarker {
+		dst = append(dst, s.Marker.String()...)
+	}
+	return dst
+}
+
+func (c *csvFormat) problem(dst []byte, p *pgtable.Problem) []byte {
+	dst = appendCSVPlace(dst, p.VA, p.Level, p.Size, p.Raw, "problem")
+	for range len(csvColumns) - 9 {
+		dst = append(dst, ',')
+	}
+	dst = append(dst, "0x"...)
+	dst = strconv.AppendUint(dst, uint64(p.Entry), 16)
+	dst = append(dst, ",,,"...)
+	dst = report.AppendCSVString(dst, tree.ProblemText(p))
+	return append(dst, '\n')
+}

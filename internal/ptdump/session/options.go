@@ -1,0 +1,25 @@
+package session
+
+import (
+	"ptemu/arch/x86"
+	"ptemu/capture"
+)
+
+// RootNames are the trees that the flag --root chooses from, the default first.
+var RootNames = []string{"cr3", "swapper", "pti-kernel", "pti-user"}
+
+// Options are the flags that say how to read the capture, checked.
+type Options struct {
+	Capture       capture.Options
+	CR3           *uint64       // nil: what the capture says
+	PID           *int          // whose tables; nil: those that Root says
+	Find          ProcessFinder // nil: that of package proc
+	CPU           int           // -1: any
+	Levels        int           // 0: any
+	Root          string        // of RootNames
+	Kernel        *x86.Kernel   // nil: auto
+	DevicePrivate *bool         // nil: auto
+	PhysBits      uint8         // 0: any
+	L1TF          uint8         // address bits of the cache; 0: not affected
+	EncMask       *uint64       // nil: what the capture says
+}
