@@ -3,7 +3,8 @@
 //	file            sniffed by its first bytes, never by its name
 //	 └ .gz, .zst    unpacked as far as reads need it, at most two layers
 //	    ├ ELF core  \x7fELF                   package elfcore
-//	    ├ kdump     KDUMP / makedumpfile      package kdump
+//	    ├ kdump     KDUMP                     package kdump
+//	    ├ flattened makedumpfile              package kdump; what it holds is kdump or an ELF core
 //	    ├ LiME      EMiL                      package lime
 //	    ├ AVML      AVML                      package avml
 //	    └ raw       only when asked for       package raw
@@ -141,6 +142,21 @@ func (c *Capture) openFormat(format Format, r io.ReaderAt, size int64, sizeOf fu
 			c.Remarks = append(c.Remarks, fmt.Sprintf("%d memory segments have no physical address and were left out", f.NoPhys))
 		}
 	case Kdump:
+		if kdump.IsFlat(head) {
+			flat, err := kdump.OpenFlat(r, size)
+			if err != nil {
+				return err
+			}
+			r, size = flat, flat.Size()
+			if head, err = readHead(r); err != nil {
+				return err
+			}
+			if inner, err := sniff(head); err == nil && inner == ELF {
+				err := c.openFormat(ELF, r, size, nil, head, opt)
+				c.Format += ", flattened"
+				return err
+			}
+		}
 		f, err := kdump.Open(r, size)
 		if err != nil {
 			return err

@@ -44,7 +44,7 @@ var formats = []struct {
 }{
 	{"\x7fELF", ELF, ""},
 	{"KDUMP   ", Kdump, ""},
-	{"makedumpfile\x00", Kdump, ""},
+	{"makedumpfile\x00", Kdump, ""}, // or an ELF core
 	{lime.Magic, LiME, ""},
 	{avml.Magic, LiME, ""},
 	{"PAGEDU64", "", "a Windows crash dump"},
@@ -68,7 +68,7 @@ func sniff(head []byte) (Format, error) {
 		}
 		return f.format, nil
 	}
-	return Auto, fmt.Errorf("%w: it starts with %x. If it is a flat memory image, say so: --input raw", ErrUnknownFormat, head)
+	return Auto, fmt.Errorf("%w: at offset 0x0 it has %x. If it is a flat memory image, say so: --input raw", ErrUnknownFormat, head)
 }
 
 func isAVML(head []byte) bool { return bytes.HasPrefix(head, []byte(avml.Magic)) }

@@ -16,6 +16,9 @@
 //	        type 0x80-0xfe  to be skipped
 //	    u64 length of all chunks, and right behind it the next block
 //
+// AVML cuts memory into blocks of at most 16 MiB and leaves out those that are all zeros: such memory is not in the
+// capture, as nothing tells it from no memory.
+//
 // Nothing says where a chunk of a given address is, so Open goes from chunk to chunk once, without unpacking any,
 // and keeps the place of every sixteenth.
 //
@@ -27,6 +30,7 @@ import (
 	"cmp"
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"io"
 	"math"
 	"slices"
@@ -80,17 +84,20 @@ func Open(r io.ReaderAt, size int64) (*File, error) {
 			if n == 0 && off > 0 && errors.Is(err, io.EOF) {
 				break
 			}
+			if n > 0 && errors.Is(err, io.EOF) {
+				err = fmt.Errorf("%w: %d bytes are left, a block's header has %d", ferr.ErrTruncated, n, headerSize)
+			}
 			return nil, ferr.At(format, off, err)
 		}
 		if string(h[:len(Magic)]) != Magic {
-			return nil, ferr.New(format, off, "no header magic, but %#x", h[:len(Magic)])
+			return nil, ferr.New(format, off, "a block should begin here, with %q; there is %q", Magic, h[:len(Magic)])
 		}
 		if v := binary.LittleEndian.Uint32(h[4:]); v != version {
 			return nil, ferr.New(format, off, "version %d, only %d is known", v, version)
 		}
 		first, last := binary.LittleEndian.Uint64(h[8:]), binary.LittleEndian.Uint64(h[16:])
 		if last < first || last == math.MaxUint64 {
-			return nil, ferr.New(format, off, "range from %#x to %#x", first, last)
+			return nil, ferr.New(format, off, "range from %#x to %#x, both inclusive", first, last)
 		}
 		if len(f.ranges) == maxBlocks {
 			return nil, ferr.New(format, off, "more than %d blocks", maxBlocks)

@@ -42,7 +42,11 @@ func Open(r io.ReaderAt, size int64) (*File, error) {
 	}
 
 	f := &File{}
-	o := opener{r: r, size: size, f: f, noteRoom: maxNoteBytes, segs: segmap.NewBuilder(size, 0)}
+	room := 0
+	if n, _ := r.ReadAt(make([]byte, 1), l.phOff+max(tableSize, 1)-1); n == 1 {
+		room = l.phNum // it is not merely stated: what is made of the table is smaller
+	}
+	o := opener{r: r, size: size, f: f, noteRoom: maxNoteBytes, segs: segmap.NewBuilder(size, room)}
 	table := bufio.NewReaderSize(io.NewSectionReader(r, l.phOff, tableSize), int(min(tableSize, 1<<16)))
 	b := make([]byte, l.phSize)
 	for i := range l.phNum {

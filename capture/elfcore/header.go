@@ -21,12 +21,28 @@ const (
 	noPhys        = math.MaxUint64 // p_paddr of what has none
 )
 
+// place is where a field of the file header is, in ELF64 and in ELF32.
+type place struct{ in64, in32 int64 }
+
+var (
+	atPhOff     = place{32, 28}
+	atShOff     = place{40, 32}
+	atPhEntSize = place{54, 42}
+)
+
 // layout is what the file header says of the rest.
 type layout struct {
 	class  elf.Class
 	phOff  int64
 	phNum  int
 	phSize int // of one program header
+}
+
+func (l layout) place(p place) int64 {
+	if l.class == elf.ELFCLASS32 {
+		return p.in32
+	}
+	return p.in64
 }
 
 // readLayout reads and judges the file header.
@@ -56,21 +72,21 @@ func readLayout(r io.ReaderAt) (layout, error) {
 		return layout{}, ferr.New(format, 18, "ELF machine %d is not x86", m)
 	}
 	if int(h.Phentsize) != l.phSize && h.Phnum != 0 {
-		return layout{}, ferr.New(format, 0, "e_phentsize %d, not %d", h.Phentsize, l.phSize)
+		return layout{}, ferr.New(format, l.place(atPhEntSize), "e_phentsize %d, not %d", h.Phentsize, l.phSize)
 	}
 	l.phNum = int(h.Phnum)
 	if h.Phnum == phNumExtended {
-		n, err := extendedCount(r, l.class, h.Shoff)
+		n, err := extendedCount(r, l, h.Shoff)
 		if err != nil {
 			return layout{}, err
 		}
 		if n > MaxSegments {
-			return layout{}, ferr.New(format, int64(h.Shoff), "%d program headers, at most %d are read", n, MaxSegments)
+			return layout{}, ferr.New(format, int64(h.Shoff), "%d program headers, at most %d are read; of the same guest QEMU writes a few with paging off", n, MaxSegments)
 		}
 		l.phNum = int(n)
 	}
 	if h.Phoff > math.MaxInt64-uint64(l.phNum)*phdr64 {
-		return layout{}, ferr.New(format, 0, "e_phoff %#x is beyond any file", h.Phoff)
+		return layout{}, ferr.New(format, l.place(atPhOff), "e_phoff %#x is beyond any file", h.Phoff)
 	}
 	l.phOff = int64(h.Phoff)
 	return l, nil
@@ -95,11 +111,11 @@ func readFileHeader(r io.ReaderAt, class elf.Class) (h elf.Header64, err error) 
 }
 
 // extendedCount returns the number of program headers that section header 0 holds.
-func extendedCount(r io.ReaderAt, class elf.Class, off uint64) (uint32, error) {
+func extendedCount(r io.ReaderAt, l layout, off uint64) (uint32, error) {
 	if off == 0 || off > math.MaxInt64-shdr64 {
-		return 0, ferr.New(format, 0, "e_phnum says that a section header holds the count, e_shoff is %#x", off)
+		return 0, ferr.New(format, l.place(atShOff), "e_phnum says that a section header holds the count, e_shoff is %#x", off)
 	}
-	if class == elf.ELFCLASS32 {
+	if l.class == elf.ELFCLASS32 {
 		var s elf.Section32
 		err := readStruct(r, int64(off), shdr32, &s)
 		return s.Info, err

@@ -18,7 +18,8 @@ type FormatError struct {
 	Path string
 	// Format is what the file was read as: "ELF core", "kdump", "LiME", "gzip".
 	Format string
-	// Off is the byte offset of the place. Of a compressed file it counts the unpacked bytes.
+	// Off is the byte offset of the place. Of a compressed file it counts the unpacked bytes, of an ELF core in a
+	// flattened file those of the rearranged file.
 	Off int64
 	// Err is what is wrong there.
 	Err error

@@ -75,7 +75,7 @@ func BenchmarkOpen(b *testing.B) {
 	b.Run("200k records", func(b *testing.B) {
 		b.ReportAllocs()
 		for b.Loop() {
-			if _, err := openFlat(bytes.NewReader(flat), int64(len(flat))); err != nil {
+			if _, err := OpenFlat(bytes.NewReader(flat), int64(len(flat))); err != nil {
 				b.Fatal(err)
 			}
 		}

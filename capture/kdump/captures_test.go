@@ -18,6 +18,7 @@ import (
 	"golang.org/x/exp/mmap"
 
 	"ptemu/arch/x86"
+	"ptemu/capture/elfcore"
 	"ptemu/capture/elfnote"
 	"ptemu/physmem"
 )
@@ -275,6 +276,39 @@ func TestMakedumpfile(t *testing.T) {
 		header(t, f, "kdump-compressed, flattened, lzo", 31)
 		compare(t, knownTo(f, tables), f, nil) // page tables are never excluded
 		same, lacking := compare(t, knownTo(f, core), f, func(x86.PFN) bool { return true })
+		if same == 0 || lacking == 0 {
+			t.Errorf("%d frames are the same, %d excluded", same, lacking)
+		}
+		t.Logf("%d frames are the same, %d excluded", same, lacking)
+	})
+
+	t.Run("ELF, flattened", func(t *testing.T) {
+		out, err := os.Create(path("flat-elf"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer out.Close()
+		makedumpfile(t, nil, out, "-F", "-E", "-d", "31", path("core"))
+		flat, err := OpenFlat(out, -1)
+		if err != nil {
+			t.Fatal(err)
+		}
+		f, err := elfcore.Open(flat, flat.Size())
+		if err != nil {
+			t.Fatal(err)
+		}
+		same, lacking := 0, 0
+		core.each(t, func(pfn x86.PFN, want *physmem.Frame) {
+			var got physmem.Frame
+			switch err := f.ReadFrame(pfn, &got); {
+			case errors.Is(err, physmem.ErrExcluded), errors.Is(err, physmem.ErrAbsent):
+				lacking++
+			case err != nil || got != *want:
+				t.Fatalf("frame %#x: %v", pfn, err)
+			default:
+				same++
+			}
+		})
 		if same == 0 || lacking == 0 {
 			t.Errorf("%d frames are the same, %d excluded", same, lacking)
 		}

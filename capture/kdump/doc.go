@@ -18,7 +18,8 @@
 //
 // A file of a split dump has the bitmaps of the whole machine, but descriptors only for the frames of its part.
 //
-// The flattened form is the same file as a stream that can go through a pipe. Its numbers are big-endian:
+// The flattened form is the same file, or an ELF core, as a stream that can go through a pipe. Its numbers are
+// big-endian:
 //
 //	0        "makedumpfile", type 1, version 1, zeros to 4096
 //	4096     records: s64 offset, s64 size, then size bytes, which belong at that offset of the file above.
@@ -33,7 +34,8 @@
 // makedumpfile -R is worth its time.
 //
 // What makers do, and what we make of it:
-//   - QEMU's phys_base is wrong (Header.PhysBase), and it leaves the kernel's names out of utsname.
+//   - QEMU's phys_base is wrong (Header.PhysBase), and it leaves the kernel's names out of utsname. QEMU 11 says
+//     "Unknown" for the machine too.
 //   - makedumpfile leaves out hardware-poisoned pages at every dump level, and what lies beyond the memory that the
 //     kernel knows (firmware, video memory): the former are excluded, the latter absent.
 //   - A file that was cut off opens as long as its bitmaps are whole; frames that are gone give ferr.ErrTruncated. A

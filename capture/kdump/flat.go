@@ -1,6 +1,7 @@
 package kdump
 
 import (
+	"bytes"
 	"cmp"
 	"container/heap"
 	"encoding/binary"
@@ -29,20 +30,28 @@ const (
 	maxChain = 256
 )
 
-// flat gives the bytes of a flattened file in their places: the file that makedumpfile -R would make.
-type flat struct {
+// Flat gives the bytes of a flattened file in their places: the file that makedumpfile -R would make. That is a
+// kdump file, or an ELF core (makedumpfile -F -E).
+type Flat struct {
 	r    io.ReaderAt
 	runs []run // ascending, disjoint
 	size int64 // of the rearranged file
 }
+
+// Size returns the size of the rearranged file in bytes.
+func (f *Flat) Size() int64 { return f.size }
 
 // run is bytes [start, end) of the rearranged file. They are in a chain of records that follow each other in both
 // files; first is the place of the header of one of them, at or before start. A chain is always older or newer than
 // another as a whole, and first tells which.
 type run struct{ start, end, first int64 }
 
-// openFlat reads all record headers of r, whose first bytes are known to be the signature.
-func openFlat(r io.ReaderAt, size int64) (*flat, error) {
+// IsFlat reports whether a file that begins with head is flattened.
+func IsFlat(head []byte) bool { return bytes.HasPrefix(head, []byte(flatSignature)) }
+
+// OpenFlat reads all record headers of r, whose first bytes are known to be the signature. Its size may be -1, not
+// known.
+func OpenFlat(r io.ReaderAt, size int64) (*Flat, error) {
 	var h [32]byte
 	if err := ferr.ReadAt(r, h[:], 0, formatFlat); err != nil {
 		return nil, err
@@ -53,7 +62,7 @@ func openFlat(r io.ReaderAt, size int64) (*flat, error) {
 	if v := int64(binary.BigEndian.Uint64(h[24:])); v != flatVersion {
 		return nil, ferr.New(formatFlat, 24, "version %d, want %d", v, flatVersion)
 	}
-	f := &flat{r: r}
+	f := &Flat{r: r}
 	chain := 0 // records in the last run
 	for pos := int64(flatHeaderSize); ; {
 		off, n, err := f.record(pos)
@@ -88,7 +97,7 @@ func openFlat(r io.ReaderAt, size int64) (*flat, error) {
 }
 
 // record reads the record header at pos: what it says, checked as far as it can be on its own.
-func (f *flat) record(pos int64) (off, n int64, err error) {
+func (f *Flat) record(pos int64) (off, n int64, err error) {
 	b := headerBuf.Get().(*[recordHeader]byte)
 	defer headerBuf.Put(b)
 	if err := ferr.ReadAt(f.r, b[:], pos, formatFlat); err != nil {
@@ -159,7 +168,7 @@ func (h *newestFirst) Pop() any {
 
 // ReadAt reads bytes of the rearranged file. A byte that no record holds ends the read with an error: makedumpfile
 // -R would leave a zero there, which nobody wrote.
-func (f *flat) ReadAt(p []byte, off int64) (int, error) {
+func (f *Flat) ReadAt(p []byte, off int64) (int, error) {
 	if off < 0 {
 		return 0, ferr.New(formatRearranged, off, "negative offset")
 	}
@@ -183,7 +192,7 @@ func (f *flat) ReadAt(p []byte, off int64) (int, error) {
 }
 
 // readRun reads from one run, from at up to its end or the end of p.
-func (f *flat) readRun(r run, p []byte, at int64) (int, error) {
+func (f *Flat) readRun(r run, p []byte, at int64) (int, error) {
 	p = p[:min(int64(len(p)), r.end-at)]
 	done := 0
 	for pos, next := r.first, int64(-1); done < len(p); {

@@ -46,7 +46,7 @@ func checkFlat(t *testing.T, recs []record, reads int, r *rand.Rand) {
 	t.Helper()
 	b := flatten(recs)
 	m := newModel(recs)
-	f, err := openFlat(bytes.NewReader(b), int64(len(b)))
+	f, err := OpenFlat(bytes.NewReader(b), int64(len(b)))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -117,7 +117,7 @@ func TestFlatChains(t *testing.T) {
 	checkFlat(t, recs, 20_000, r)
 
 	b := flatten(recs)
-	f, err := openFlat(bytes.NewReader(b), -1)
+	f, err := OpenFlat(bytes.NewReader(b), -1)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -135,7 +135,7 @@ func TestFlatTooManyPieces(t *testing.T) {
 		recs[i] = record{int64(2 * i), []byte{1}}
 	}
 	b := flatten(recs)
-	_, err := openFlat(bytes.NewReader(b), int64(len(b)))
+	_, err := OpenFlat(bytes.NewReader(b), int64(len(b)))
 	wantFormatError(t, err, int64(len(b)-16-17))
 }
 

@@ -119,7 +119,7 @@ func FuzzFlat(f *testing.F) {
 		}
 		m := newModel(recs)
 		file := flatten(recs)
-		flat, err := openFlat(bytes.NewReader(file), int64(len(file)))
+		flat, err := OpenFlat(bytes.NewReader(file), int64(len(file)))
 		if err != nil || flat.size != int64(len(m.data)) {
 			t.Fatalf("size %d, %v; want %d", flat.size, err, len(m.data))
 		}

@@ -21,6 +21,7 @@ const (
 	signature      = "KDUMP   "
 	signatureDisk  = "DISKDUMP"
 	machineName    = "x86_64"
+	machineUnknown = "Unknown" // QEMU 11 writes it, whatever the machine
 	minVersion     = 1
 	maxVersion     = 6
 	blockSize      = 4096
@@ -78,7 +79,7 @@ const (
 // Header is what the file says of itself. Strings are as in the file, up to their first NUL.
 type Header struct {
 	Version int
-	// The kernel's utsname. QEMU fills only Machine.
+	// The kernel's utsname. QEMU fills only Machine: with "x86_64", and as of version 11 with "Unknown".
 	Node, Release, KernelVersion, Machine string
 	// Status has a bit for each codec that pages may be compressed with.
 	Status uint32
@@ -120,7 +121,7 @@ func (f *File) readHeader(r io.ReaderAt) (layout, error) {
 	hdr := &f.Header
 	uts := func(i int) string { return cString(h[atUtsname+i*utsField:][:utsField]) }
 	hdr.Node, hdr.Release, hdr.KernelVersion, hdr.Machine = uts(1), uts(2), uts(3), uts(4)
-	if hdr.Machine != "" && hdr.Machine != machineName {
+	if hdr.Machine != "" && hdr.Machine != machineUnknown && hdr.Machine != machineName {
 		return layout{}, ferr.New(f.format, atUtsname+4*utsField, "machine %q, only %s is supported", hdr.Machine, machineName)
 	}
 	version := le.Uint32(h[atVersion:])

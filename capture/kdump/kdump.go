@@ -42,7 +42,7 @@ var _ physmem.Reader = (*File)(nil)
 
 // Open opens the capture in r, flattened or not. size is that of r in bytes, -1 if it is not known (r is a stream
 // that is unpacked on the way). Open reads the headers, the notes, both bitmaps, and of a flattened file every
-// record's header. r must serve reads from several goroutines, as io.ReaderAt says, for as long as File is used.
+// record's header; r may be a [*Flat], where that has been done. r must serve reads from several goroutines, as io.ReaderAt says, for as long as File is used.
 //
 // Errors are *[ferr.FormatError].
 func Open(r io.ReaderAt, size int64) (*File, error) {
@@ -50,15 +50,20 @@ func Open(r io.ReaderAt, size int64) (*File, error) {
 	if size < 0 {
 		f.size = -1
 	}
-	var sig [len(flatSignature)]byte
-	if err := ferr.ReadAt(r, sig[:], 0, formatPlain); err != nil {
-		return nil, err
-	}
-	if string(sig[:]) == flatSignature {
-		flat, err := openFlat(r, f.size)
-		if err != nil {
+	flat, isFlat := r.(*Flat)
+	if !isFlat {
+		var sig [len(flatSignature)]byte
+		if err := ferr.ReadAt(r, sig[:], 0, formatPlain); err != nil {
 			return nil, err
 		}
+		if isFlat = IsFlat(sig[:]); isFlat {
+			var err error
+			if flat, err = OpenFlat(r, f.size); err != nil {
+				return nil, err
+			}
+		}
+	}
+	if isFlat {
 		f.r, f.size, f.format = flat, flat.size, formatRearranged
 	}
 	at, err := f.readHeader(f.r)

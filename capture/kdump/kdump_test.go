@@ -212,6 +212,19 @@ func TestHeader(t *testing.T) {
 	}
 }
 
+// TestMachineName: QEMU 11 does not name the machine.
+func TestMachineName(t *testing.T) {
+	for _, name := range []string{"x86_64", "Unknown", ""} {
+		b := sampleDump().bytes(t)
+		field := b[12+4*65:][:65]
+		clear(field)
+		copy(field, name)
+		if got := mustOpen(t, b).Header.Machine; got != name {
+			t.Errorf("machine %q, want %q", got, name)
+		}
+	}
+}
+
 func TestNotes(t *testing.T) {
 	cpu := elfnote.CPU{CR0: 0x80050033, CR3: 0x12345000, CR4: 0x1000, HasKernelGSBase: true, KernelGSBase: 7}
 	info := []byte("OSRELEASE=6.99-test\n")

@@ -10,7 +10,8 @@
 //	32  the memory, last-first+1 bytes, and right behind it the next header
 //
 // LiME's other formats, raw and padded, have no headers: they are read as raw. AVML writes this format too, and a
-// compressed one of its own (package avml).
+// compressed one of its own (package avml); it leaves out ranges of up to 16 MiB that are all zeros, which are then
+// not in the capture, as nothing tells them from no memory.
 //
 // What must always hold: the headers form an unbroken chain to the end of the file, or Open fails; a file cut off
 // inside a range opens, and the frames that it lost give errors.
@@ -19,6 +20,7 @@ package lime
 import (
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"io"
 	"math"
 
@@ -50,17 +52,20 @@ func Open(r io.ReaderAt, size int64) (*File, error) {
 			if n == 0 && off > 0 && size < 0 && endsBefore(off, err) {
 				break
 			}
+			if n > 0 && errors.Is(err, io.EOF) {
+				err = fmt.Errorf("%w: %d bytes are left, a range's header has %d", ferr.ErrTruncated, n, headerSize)
+			}
 			return nil, ferr.At(format, off, err)
 		}
 		if string(h[:len(Magic)]) != Magic {
-			return nil, ferr.New(format, off, "no header magic, but %#x", h[:len(Magic)])
+			return nil, ferr.New(format, off, "a range should begin here, with %q; there is %q", Magic, h[:len(Magic)])
 		}
 		if v := binary.LittleEndian.Uint32(h[4:]); v != version {
 			return nil, ferr.New(format, off, "version %d, only %d is known", v, version)
 		}
 		first, last := binary.LittleEndian.Uint64(h[8:]), binary.LittleEndian.Uint64(h[16:])
 		if last < first || last-first > math.MaxInt64-1 {
-			return nil, ferr.New(format, off, "range from %#x to %#x", first, last)
+			return nil, ferr.New(format, off, "range from %#x to %#x, both inclusive", first, last)
 		}
 		n := last - first + 1
 		if err := segs.Add(first, n, n, uint64(off)+headerSize); err != nil {

@@ -25,7 +25,6 @@ import (
 	"sync"
 	"sync/atomic"
 
-	"github.com/klauspost/compress/gzip"
 	"github.com/klauspost/compress/zstd"
 
 	"ptemu/capture/ferr"
@@ -128,10 +127,10 @@ func Open(path string, src io.ReaderAt, maxRatio int64) (*Stream, error) {
 	}
 }
 
-func (s *Stream) decoder(m Method, r io.Reader) (io.Reader, error) {
+func (s *Stream) decoder(m Method, r *bufio.Reader) (io.Reader, error) {
 	switch m {
 	case Gzip:
-		return gzip.NewReader(r)
+		return newMembers(r)
 	case Zstd:
 		d, err := zstd.NewReader(r, zstd.WithDecoderConcurrency(1), zstd.WithDecoderLowmem(true),
 			zstd.WithDecoderMaxWindow(maxWindow), zstd.WithDecoderMaxMemory(maxWindow))
@@ -238,7 +237,7 @@ func (s *Stream) at(off int64, err error) error {
 	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
 		err = ferr.ErrTruncated
 	}
-	return &ferr.FormatError{Path: s.path, Format: "unpacked " + s.Method, Off: off, Err: err}
+	return &ferr.FormatError{Path: s.path, Format: "unpacked " + s.Method, Off: off, Err: explain(err)}
 }
 
 // layer counts what is read of a layer, and keeps the error that ends it, unless that is its regular end.
