@@ -3,6 +3,6 @@
 // The page holds every table once. An entry is stored as a class (all that it says but its number) and that number, so
 // that a page of millions of entries stays small.
 //
-// What must always hold: the 64 bits of every entry can be had back from the page, or the page says what was left out. It needs no network,
-// and text of the capture never becomes markup or a program.
+// What must always hold: the 64 bits of every entry can be had back from the page, or the page says what was left out. The
+// page needs no network, and text of the capture never becomes markup or a program.
 package picture

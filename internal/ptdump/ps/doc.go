@@ -3,6 +3,6 @@
 //
 // Linux has counters of its own in mm_struct. These figures come from the entries alone, so that both can be compared.
 //
-// What must always hold: an entry is counted once, in the area that its first address lies in or as a stray outside of all. The names of JSON fields
-// and CSV columns are stable.
+// What must always hold: an entry is counted once, in the area that its first address lies in or as a stray outside of all.
+// The names of JSON fields and CSV columns are stable.
 package ps
