@@ -47,14 +47,7 @@ func (s *Space) age(c *CPU, v *VMA, r pgtable.Range, how ageing) error {
 		if slot.HasTable() || !a.huge(&slot) {
 			a.table(&slot)
 		}
-		for _, head := range a.found {
-			if a.Policy.PageOutAsks && a.referenced(head) {
-				a.put(head) // somebody else uses it
-				continue
-			}
-			a.shrink(c, head)
-		}
-		a.found = a.found[:0]
+		a.shrinkFound()
 		return nil
 	})
 }
@@ -155,7 +148,11 @@ func (a *ager) isolate(head x86.PFN) {
 func (a *ager) large(t pgtable.PTECursor, i, last int, pfn x86.PFN) (n int, ok bool) {
 	head := a.head(pfn)
 	if !a.Policy.SwapLarge {
-		if a.pages[pfn].mapped+a.pages[head].whole != 1 {
+		asked := pfn
+		if a.how == ageFree {
+			asked = head // folio_estimated_sharers()
+		}
+		if a.pages[asked].mapped+a.pages[head].whole != 1 {
 			return last + 1 - i, false
 		}
 		return 1, true

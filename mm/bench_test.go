@@ -1,6 +1,7 @@
 package mm
 
 import (
+	"runtime"
 	"testing"
 
 	"ptemu/arch/x86"
@@ -35,18 +36,25 @@ var benchmarks = []struct {
 			b.other[uint64(pfn)%x86.EntriesPerTable] = uint64(e.MkOld())
 			return e
 		}},
+	{"cow", (*bench).forkAgain, func(b *bench) { b.err = b.advise(AdvisePopulateWrite) }, nil},
 	{"clear_refs", nil, func(b *bench) { b.err = b.s.ClearRefs(b.c, ClearRefsSoftDirty) },
 		func(b *bench, e x86.PTE) x86.PTE { return e.WrProtect(b.m.abi).ClearSoftDirty() }},
 	{"uffd-wp", (*bench).register, func(b *bench) { b.err = b.u.WriteProtect(b.c, b.va, b.pages*x86.PageSize, true) },
 		func(b *bench, e x86.PTE) x86.PTE { return e.WrProtect(b.m.abi).MkUffdWP(b.m.abi) }},
-	{"zap", nil, func(b *bench) { b.err = b.c.Madvise(b.va, b.pages*x86.PageSize, AdviseDontNeed) },
+	{"mprotect", nil, func(b *bench) { b.err = b.c.Mprotect(b.va, b.pages*x86.PageSize, ProtRead) },
+		func(b *bench, e x86.PTE) x86.PTE { return e.Modify(b.m.abi, x86.VMRead.PageProt(b.m.abi)) }},
+	{"munmap", nil, func(b *bench) { b.err = b.c.Munmap(b.va, b.pages*x86.PageSize) }, nil},
+	{"zap", nil, func(b *bench) { b.err = b.advise(AdviseDontNeed) },
 		func(b *bench, e x86.PTE) x86.PTE {
 			pfn := e.PFN(b.m.abi)
 			b.m.removeMapping(pfn)
 			b.m.put(pfn)
 			return 0
 		}},
-	{"swap-out", nil, func(b *bench) { b.err = b.c.Madvise(b.va, b.pages*x86.PageSize, AdvisePageOut) },
+	{"swap-out-filled", (*bench).cycle, func(b *bench) { b.err = b.advise(AdvisePageOut) }, nil},
+	{"swap-in-filled", func(b *bench) { b.cycle(); b.pageOut() }, func(b *bench) { b.err = b.advise(AdvisePopulateRead) }, nil},
+	{"swap-in", (*bench).pageOut, func(b *bench) { b.err = b.advise(AdvisePopulateRead) }, nil},
+	{"swap-out", nil, func(b *bench) { b.err = b.advise(AdvisePageOut) },
 		func(b *bench, e x86.PTE) x86.PTE {
 			pfn := e.PFN(b.m.abi)
 			b.slot++
@@ -79,7 +87,7 @@ type bench struct {
 
 func newBench(t *testing.B) *bench {
 	n := benchPages()
-	m, err := New(Config{Profile: Linux7_2(), Frames: n + n/64 + 8192, Slots: n + 512})
+	m, err := New(Config{Profile: Linux7_2(), Frames: 2*n + n/32 + 8192, Slots: n + 512})
 	must(t, err)
 	s, err := m.NewSpace()
 	must(t, err)
@@ -89,6 +97,41 @@ func newBench(t *testing.B) *bench {
 	must(t, err)
 	return b
 }
+
+func (b *bench) advise(a Advice) error { return b.c.Madvise(b.va, b.pages*x86.PageSize, a) }
+
+func (b *bench) fork() {
+	b.child, b.err = b.c.Fork()
+	must(b, b.err)
+}
+
+// forkAgain forks after a first child, of which all pages were copied, has gone: the memory of the host is there.
+func (b *bench) forkAgain() {
+	b.fill()
+	b.fork()
+	must(b, b.advise(AdvisePopulateWrite))
+	o := b.m.CPU(1)
+	must(b, o.Run(b.child))
+	b.child.Exit(o)
+	b.fork()
+}
+
+// cycle brings filled pages to the swap area and back: the memory of the host is there.
+func (b *bench) cycle() {
+	b.fill()
+	b.pageOut()
+	must(b, b.advise(AdvisePopulateWrite))
+}
+
+// fill makes the content of every page other than zeros.
+func (b *bench) fill() {
+	must(b, b.each(func(b *bench, e x86.PTE) x86.PTE {
+		b.m.content(e.PFN(b.m.abi))[0] = 1
+		return e
+	}))
+}
+
+func (b *bench) pageOut() { must(b, b.advise(AdvisePageOut)) }
 
 func (b *bench) register() {
 	b.u, b.err = b.c.Userfaultfd(0)
@@ -106,6 +149,9 @@ func BenchmarkOperations(t *testing.B) {
 				}
 			}, o.op)
 		})
+		if o.scalar == nil {
+			continue
+		}
 		t.Run(o.name+"/scalar", func(t *testing.B) {
 			measure(t, func(b *bench) {}, func(b *bench) { b.err = b.each(o.scalar) })
 		})
@@ -119,6 +165,7 @@ func measure(t *testing.B, prepare, op func(b *bench)) {
 	for range t.N {
 		b := newBench(t)
 		prepare(b)
+		runtime.GC()
 		t.StartTimer()
 		op(b)
 		t.StopTimer()

@@ -86,7 +86,7 @@ func (v *VMA) needsCopy(pfn x86.PFN, va x86.Virt) bool {
 
 // copyOf returns a new page with the content of pfn.
 func (m *Machine) copyOf(pfn x86.PFN) (x86.PFN, error) {
-	to, err := m.alloc(0)
+	to, err := m.allocFor(true)
 	if err != nil {
 		return 0, err
 	}

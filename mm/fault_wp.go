@@ -187,7 +187,7 @@ func (f *fault) take(pfn x86.PFN) {
 // Linux: mm/memory.c:wp_page_copy()
 func (f *fault) copyPage(pfn x86.PFN, normal bool) error {
 	f.v.prepareAnon()
-	to, err := f.m.alloc(0)
+	to, err := f.m.allocFor(normal)
 	if err != nil {
 		return f.oom()
 	}

@@ -86,21 +86,20 @@ func (f *forker) keepsUffd() bool { return f.to.flags&VMUffdWP != 0 }
 //
 // Linux: mm/memory.c:copy_present_ptes()
 func (f *forker) present(c pgtable.PTECursor, pages, own *pgtable.Bitmap) {
-	for i := range pages.All() {
-		pfn, ok := f.m.normal(c.Get(i))
-		if !ok {
-			continue
+	f.m.eachRun(c.Table(), pages, func(slot int, r run) {
+		if !f.from.space.hasPinned {
+			f.m.dupMappings(r)
+			return
 		}
-		if f.mustOwn(pfn) {
-			own.Set(i)
-			pages[i/64] &^= 1 << (i % 64)
-			continue
+		for i := range r.n {
+			if pfn := r.first + x86.PFN(i); f.mustOwn(pfn) {
+				own.Set(slot + i)
+				pages[(slot+i)/64] &^= 1 << ((slot + i) % 64)
+			} else {
+				f.m.dupMappings(run{pfn, 1})
+			}
 		}
-		if f.m.exclusive(pfn) {
-			f.m.setExclusive(pfn, false)
-		}
-		f.m.dupMapping(pfn)
-	}
+	})
 }
 
 // mustOwn reports that the child must get a copy: a pin forbids to share the page.
@@ -112,7 +111,7 @@ func (f *forker) mustOwn(pfn x86.PFN) bool {
 
 // own copies a page for the child. Linux: mm/memory.c:copy_present_page()
 func (f *forker) own(va x86.Virt, e x86.PTE) (x86.PTE, error) {
-	to, err := f.m.alloc(0)
+	to, err := f.m.allocFor(true)
 	if err != nil {
 		return 0, err
 	}

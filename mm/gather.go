@@ -12,7 +12,7 @@ import (
 type gather struct {
 	pgtable.Gather
 	c    *CPU
-	puts []x86.PFN
+	puts []run
 }
 
 func (c *CPU) gather(s *Space) *gather {
@@ -24,7 +24,13 @@ func (c *CPU) gather(s *Space) *gather {
 // putLater gives a reference to the folio of pfn back after the flush.
 //
 // Linux: mm/mmu_gather.c:__tlb_remove_folio_pages()
-func (g *gather) putLater(pfn x86.PFN) { g.puts = append(g.puts, pfn) }
+func (g *gather) putLater(pfn x86.PFN) {
+	if last := len(g.puts) - 1; last >= 0 && g.puts[last].first+x86.PFN(g.puts[last].n) == pfn {
+		g.puts[last].n++
+		return
+	}
+	g.puts = append(g.puts, run{pfn, 1})
+}
 
 // finish flushes, and gives references back. An operation may be stopped before it.
 func (g *gather) finish() {
@@ -38,8 +44,8 @@ func (g *gather) finish() {
 	if err := g.Finish(); err != nil {
 		panic("mm: " + err.Error()) // a frame freed twice
 	}
-	for _, pfn := range g.puts {
-		g.c.m.putUnmapped(pfn)
+	for _, r := range g.puts {
+		g.c.m.putUnmappedRun(r)
 	}
 }
 

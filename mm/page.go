@@ -20,10 +20,9 @@ type page struct {
 	flags  pageFlags // folio, except pgPoison and pgTail
 	order  uint8     // folio: of two; its number of frames
 	node   uint8     // folio: NUMA node
-	head   uint32    // with pgTail: how many frames before it the folio begins
 	anon   *anonVMA  // folio, with pgAnon
 	file   *File     // folio: whose page cache it is in
-	index  uint64    // folio: page offset in the mapping
+	index  uint64    // folio: page offset in the mapping; with pgTail: how many frames before it the folio begins
 	slot   uint64    // folio, with pgSwapCache: first swap slot
 	ksm    *ksmNode  // with pgKSM
 }
@@ -51,7 +50,7 @@ const pinBias = 1024
 // head returns the first frame of the folio that frame pfn belongs to.
 func (m *Machine) head(pfn x86.PFN) x86.PFN {
 	if p := &m.pages[pfn]; p.flags&pgTail != 0 {
-		return pfn - x86.PFN(p.head)
+		return pfn - x86.PFN(p.index)
 	}
 	return pfn
 }
@@ -68,15 +67,31 @@ func (m *Machine) alloc(order uint8) (x86.PFN, error) {
 	if err != nil {
 		return 0, ErrNoMem
 	}
-	m.pages[pfn] = page{ref: 1, order: order, node: uint8(m.node)}
+	m.pages[pfn] = m.newPage(order)
 	if order > 0 {
 		m.large++
 	}
 	for i := x86.PFN(1); i < 1<<order; i++ {
-		m.pages[pfn+i] = page{flags: pgTail, head: uint32(i)}
+		m.pages[pfn+i] = page{flags: pgTail, index: uint64(i)}
 	}
 	return pfn, nil
 }
+
+// allocFor returns a page with one reference: of zeros, or with fill, of whatever is there. The caller fills it.
+func (m *Machine) allocFor(fill bool) (x86.PFN, error) {
+	if !fill {
+		return m.alloc(0)
+	}
+	pfn, err := m.ram.AllocStale()
+	if err != nil {
+		return 0, ErrNoMem
+	}
+	m.pages[pfn] = m.newPage(0)
+	return pfn, nil
+}
+
+// newPage is the first page of a folio that was just allocated.
+func (m *Machine) newPage(order uint8) page { return page{ref: 1, order: order, node: uint8(m.node)} }
 
 // hugeOrder is HPAGE_PMD_ORDER.
 const hugeOrder = 9
@@ -122,30 +137,16 @@ func (m *Machine) putN(pfn x86.PFN, n int32) {
 	m.free(head)
 }
 
+// free gives back the frames of the folio at head.
 func (m *Machine) free(head x86.PFN) {
-	n := x86.PFN(1) << m.pages[head].order
+	n := 1 << m.pages[head].order
 	if n > 1 {
 		m.large--
 	}
 	if m.pages[head].ksm != nil {
 		m.dropKSM(head)
 	}
-	for i := range n {
-		p := &m.pages[head+i]
-		if p.mapped != 0 || p.whole != 0 {
-			panic(fmt.Sprintf("mm: frame %#x freed while it is mapped", uint64(head+i)))
-		}
-		poison := p.flags & pgPoison
-		*p = page{}
-		m.setExclusive(head+i, false)
-		if poison != 0 {
-			p.flags = pgPoison | pgReserved // a failed frame is never used again
-			continue
-		}
-		if err := m.ram.Free(head + i); err != nil {
-			panic("mm: " + err.Error())
-		}
-	}
+	m.freeRun(run{head, n})
 }
 
 // exclusive is PageAnonExclusive().
@@ -156,6 +157,15 @@ func (m *Machine) setExclusive(pfn x86.PFN, on bool) {
 		m.excl[pfn/64] |= 1 << (pfn % 64)
 	} else {
 		m.excl[pfn/64] &^= 1 << (pfn % 64)
+	}
+}
+
+// clearExclusive ends that n pages from pfn on are exclusive.
+func (m *Machine) clearExclusive(pfn x86.PFN, n int) {
+	for end := pfn + x86.PFN(n); pfn < end; {
+		k := min(end-pfn, 64-pfn%64)
+		m.excl[pfn/64] &^= ^uint64(0) >> (64 - k) << (pfn % 64)
+		pfn += k
 	}
 }
 

@@ -200,12 +200,13 @@ func (m *Machine) areasOf(folio *page) (all []*VMA) {
 
 // maps reports whether the entry at p maps page pfn, and whether it is a PMD.
 func (m *Machine) maps(p Place, pfn x86.PFN, migration bool) (huge, ok bool) {
-	if d, is := p.Space.hugePMD(p.VA); is {
+	e, l := p.Space.tree.Leaf(p.VA)
+	if d := x86.PMD(e); l == x86.LevelPMD && !d.None() {
 		got, ok := m.framePMD(d, migration)
 		return true, ok && got == m.head(pfn)
 	}
-	got, ok := m.framePTE(p.Space.pte(p.VA), migration)
-	return false, ok && got == pfn
+	got, ok := m.framePTE(x86.PTE(e), migration)
+	return false, ok && l == x86.LevelPTE && got == pfn
 }
 
 // framePTE returns the page that e maps, or stands for while it migrates.
@@ -235,26 +236,20 @@ func (m *Machine) framePMD(e x86.PMD, migration bool) (x86.PFN, bool) {
 
 // pte returns the PTE at va, 0 where there is no table.
 func (s *Space) pte(va x86.Virt) x86.PTE {
-	c, err := s.tree.LockPTEs(va, false)
-	if err != nil {
+	e, l := s.tree.Leaf(va)
+	if l != x86.LevelPTE {
 		return 0
 	}
-	defer c.Unlock()
-	return c.Get(va.Index(x86.LevelPTE))
+	return x86.PTE(e)
 }
 
 // hugePMD returns the PMD at va if it is a leaf or stands for one.
 func (s *Space) hugePMD(va x86.Virt) (x86.PMD, bool) {
-	c, err := s.tree.LockPMDs(va, false)
-	if err != nil {
+	e, l := s.tree.Leaf(va)
+	if l != x86.LevelPMD || x86.PMD(e).None() {
 		return 0, false
 	}
-	defer c.Unlock()
-	e := c.Get(va.Index(x86.LevelPMD))
-	if e.None() || e&x86.PagePresent != 0 && !e.Leaf() {
-		return 0, false
-	}
-	return e, true
+	return x86.PMD(e), true
 }
 
 // span returns the pages from first on, n of them.

@@ -19,18 +19,21 @@ type swapArea struct {
 	used   uint64
 	off    bool // swapoff: no page goes out any more
 	direct bool // slots of one user are read without the swap cache (SWP_SYNCHRONOUS_IO)
-	spare  []*physmem.Frame
+	store  []*[storeSlots]physmem.Frame
 }
 
+// storeSlots is for how many slots room is made at a time, when the first of them is written.
+const storeSlots = 64
+
 type swapSlot struct {
-	count int32 // entries that name the slot; of shared memory, the file
-	bad   bool  // cannot be read
-	page  x86.PFN
-	data  *physmem.Frame // nil: zeros, or not written yet
+	count  int32 // entries that name the slot; of shared memory, the file
+	bad    bool  // cannot be read
+	filled bool  // what was written last is in the store; else it was zeros
+	page   x86.PFN
 }
 
 func newSwapArea(slots uint64) *swapArea {
-	return &swapArea{slots: make([]swapSlot, slots+1), low: 1}
+	return &swapArea{slots: make([]swapSlot, slots+1), low: 1, store: make([]*[storeSlots]physmem.Frame, slots/storeSlots+1)}
 }
 
 // alloc finds n free slots in a row, n a power of two, aligned to their number. They are taken by cache or dup.
@@ -87,13 +90,8 @@ func (a *swapArea) release(slot uint64) {
 
 // unused frees the slot if nobody has it any more.
 func (a *swapArea) unused(slot uint64) {
-	s := &a.slots[slot]
 	if !a.free(slot) {
 		return
-	}
-	if s.data != nil {
-		a.spare = append(a.spare, s.data)
-		s.data = nil
 	}
 	a.used--
 	a.low = min(a.low, slot)

@@ -17,6 +17,8 @@ type swapWorld struct {
 	procs []*swapProc
 	va    x86.Virt
 	log   []string
+	// stepwise has MADV_PAGEOUT go page by page, as where it may be stopped.
+	stepwise bool
 }
 
 type swapProc struct {
@@ -77,7 +79,7 @@ func (w *swapWorld) step() string {
 		w.load(p, i)
 		return what + "load"
 	case 5:
-		w.must(p.c.Madvise(w.at(i), length, AdvisePageOut))
+		w.pageOut(p, w.at(i), length)
 		return what + "pageout"
 	case 6, 7:
 		return what + w.reclaim(p, i)
@@ -117,6 +119,15 @@ func (w *swapWorld) step() string {
 		return what + "cold"
 	default:
 		return what + w.hold(p, i)
+	}
+}
+
+func (w *swapWorld) pageOut(p *swapProc, va x86.Virt, length uint64) {
+	out := func() { w.must(p.c.Madvise(va, length, AdvisePageOut)) }
+	if w.stepwise {
+		w.m.Go(p.c, out).Finish()
+	} else {
+		out()
 	}
 }
 
@@ -212,24 +223,8 @@ func TestSwapRandom(t *testing.T) {
 }
 
 func swapRandom(t *testing.T, cfg Config, seed uint64, steps int) {
-	m, err := New(cfg)
-	must(t, err)
-	defer m.Close()
-	used := m.ram.Used()
-	s, err := m.NewSpace()
-	must(t, err)
-	w := &swapWorld{t: t, m: m, r: rand.New(rand.NewPCG(seed, 1)), va: 0x40000000}
-	m.SetSwapDirect(seed%2 == 1)
-	c := m.CPU(0)
-	must(t, c.Run(s))
-	size := uint64(swapPages * x86.PageSize)
-	if cfg.HugePages {
-		size = hugeSize
-	}
-	_, err = c.Mmap(MmapArgs{Addr: w.va, Length: size, Prot: ProtRead | ProtWrite, Flags: MapFixed})
-	must(t, err)
-	must(t, c.Madvise(w.va, size, AdviseMergeable))
-	w.procs = []*swapProc{{c, s, make([]byte, swapPages), make([]bool, swapPages)}}
+	w, used := newSwapWorld(t, cfg, seed)
+	m := w.m
 	for range steps {
 		w.log = append(w.log, w.step())
 		if err := m.Check(); err != nil {
@@ -248,4 +243,27 @@ func swapRandom(t *testing.T, cfg Config, seed uint64, steps int) {
 	if got := m.ram.Used(); got != used || m.SwapUsed() != 0 {
 		t.Errorf("%d frames in use, were %d; %d slots", got, used, m.SwapUsed())
 	}
+}
+
+// newSwapWorld makes a world with one process, and returns how many frames were in use before.
+func newSwapWorld(t *testing.T, cfg Config, seed uint64) (*swapWorld, uint64) {
+	m, err := New(cfg)
+	must(t, err)
+	t.Cleanup(func() { must(t, m.Close()) })
+	used := m.ram.Used()
+	s, err := m.NewSpace()
+	must(t, err)
+	w := &swapWorld{t: t, m: m, r: rand.New(rand.NewPCG(seed, 1)), va: 0x40000000}
+	m.SetSwapDirect(seed%2 == 1)
+	c := m.CPU(0)
+	must(t, c.Run(s))
+	size := uint64(swapPages * x86.PageSize)
+	if cfg.HugePages {
+		size = hugeSize
+	}
+	_, err = c.Mmap(MmapArgs{Addr: w.va, Length: size, Prot: ProtRead | ProtWrite, Flags: MapFixed})
+	must(t, err)
+	must(t, c.Madvise(w.va, size, AdviseMergeable))
+	w.procs = []*swapProc{{c, s, make([]byte, swapPages), make([]bool, swapPages)}}
+	return w, used
 }

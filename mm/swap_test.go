@@ -216,7 +216,7 @@ func TestStaleWriteIsKept(t *testing.T) {
 			if e.Kind != EventFlush || e.Tree != s.tree {
 				return
 			}
-			if !told && m.swap.slots[slot].data != nil {
+			if !told && m.swap.slots[slot].filled {
 				t.Error("the page was written before processors were told")
 			}
 			told = true

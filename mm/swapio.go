@@ -7,34 +7,24 @@ import (
 	"ptemu/physmem"
 )
 
+// zeros is the content of an empty page.
+var zeros physmem.Frame
+
 // write stores the content of a page in a slot.
 func (a *swapArea) write(slot uint64, from *physmem.Frame) {
 	s := &a.slots[slot]
-	if s.data == nil {
-		if *from == (physmem.Frame{}) {
-			return
-		}
-		if n := len(a.spare); n > 0 {
-			s.data, a.spare = a.spare[n-1], a.spare[:n-1]
-		} else {
-			s.data = new(physmem.Frame)
-		}
+	if s.filled = *from != zeros; !s.filled {
+		return
 	}
-	*s.data = *from
+	if room := &a.store[slot/storeSlots]; *room == nil {
+		*room = new([storeSlots]physmem.Frame)
+	}
+	*a.content(slot) = *from
 }
 
-// read fills a page from a slot. False: the device has failed.
-func (a *swapArea) read(slot uint64, to *physmem.Frame) bool {
-	s := &a.slots[slot]
-	switch {
-	case s.bad:
-		return false
-	case s.data == nil:
-		*to = physmem.Frame{}
-	default:
-		*to = *s.data
-	}
-	return true
+// content returns what was written to a slot, if it is filled.
+func (a *swapArea) content(slot uint64) *physmem.Frame {
+	return &a.store[slot/storeSlots][slot%storeSlots]
 }
 
 // writeFolio stores the pages of a folio in its slots, and makes it clean.
@@ -53,13 +43,17 @@ func (a *swapArea) writeFolio(head x86.PFN) {
 //
 // Linux: mm/swap_state.c:read_swap_cache_async()
 func (a *swapArea) readSlot(slot uint64, fresh bool) (x86.PFN, error) {
-	pfn, err := a.m.alloc(0)
+	s := &a.slots[slot]
+	pfn, err := a.m.allocFor(s.filled)
 	if err != nil {
 		return 0, ErrNoMem
 	}
-	if !a.read(slot, a.m.content(pfn)) {
+	if s.bad {
 		a.m.put(pfn)
 		return 0, ErrIO
+	}
+	if s.filled {
+		*a.m.content(pfn) = *a.content(slot)
 	}
 	if fresh {
 		a.m.pages[pfn].flags |= pgSwapBacked

@@ -117,6 +117,11 @@ func (m *Machine) unmappedAnon(old x86.PTE, pfn x86.PFN) (x86.PTE, bool) {
 	}
 	slot := f.slot + uint64(pfn-m.head(pfn))
 	m.swap.take(slot)
+	return swapPTE(old, slot, exclusive), true
+}
+
+// swapPTE returns the entry that names slot in place of old.
+func swapPTE(old x86.PTE, slot uint64, exclusive bool) x86.PTE {
 	e := swapentry.MkSwp(0, slot).PTE()
 	if exclusive {
 		e = swapentry.PTESwpMkExclusive(e)
@@ -127,7 +132,7 @@ func (m *Machine) unmappedAnon(old x86.PTE, pfn x86.PFN) (x86.PTE, bool) {
 	if old.UffdWP() {
 		e = swapentry.SwpMkUffdWP(e)
 	}
-	return e, true
+	return e
 }
 
 // discards reports that a lazily freed page can be dropped: it was not written since, and nobody but its mappings and

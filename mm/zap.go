@@ -26,9 +26,7 @@ func (s *Space) zap(g *gather, v *VMA, r pgtable.Range, flags zapFlags) error {
 	m := s.m
 	z := pgtable.Zap{
 		Present: func(c pgtable.PTECursor, pages *pgtable.Bitmap, old *physmem.Table) {
-			for i := range pages.All() {
-				m.zapped(g, x86.PTE(old[i]))
-			}
+			m.eachRun(old, pages, func(slot int, r run) { m.zappedRun(g, old, slot, r) })
 		},
 		Other: func(va x86.Virt, e x86.PTE) x86.PTE { return m.zapOther(v, e, flags) },
 		Huge:  v.huge().Zapper(&g.Gather, func(va x86.Virt, old x86.PMD) { m.zappedPMD(g, v, old) }),

@@ -24,8 +24,8 @@ const BlockFrames = 512
 // maxFrames keeps frame numbers inside the 52 address bits, and block numbers inside 32.
 const maxFrames = 1 << 40
 
-// Line is 64 bytes of state for one frame, on a cache line of its own. All of it belongs to whoever allocated the
-// frame, and it is zero when a frame is allocated.
+// Line is 64 bytes of state for one table, on a cache line of its own. All of it belongs to whoever allocated the frame
+// for UseTable, and it is zero then. Nobody writes the lines of other frames.
 type Line [8]uint64
 
 // Use says what a frame is for. Frames of one use come from the same blocks, so that tables allocated one after the
@@ -135,7 +135,7 @@ func (r *RAM) Contains(pfn x86.PFN) bool { return uint64(pfn-r.base) < uint64(le
 // Frame returns frame pfn itself. It panics outside the memory.
 func (r *RAM) Frame(pfn x86.PFN) *Frame { return &r.frames[pfn-r.base] }
 
-// Line returns the state line of frame pfn. It panics outside the memory.
+// Line returns the state line of frame pfn, which is a table. It panics outside the memory.
 func (r *RAM) Line(pfn x86.PFN) *Line { return &r.lines[pfn-r.base] }
 
 // ReadFrame implements [Reader]. A frame that is free is excluded, as makedumpfile would exclude it.

@@ -182,7 +182,9 @@ func TestRAMModel(t *testing.T) {
 		}
 		used[pfn] = u
 		r.Frame(pfn)[rnd.IntN(4096)] = 1
-		r.Line(pfn)[rnd.IntN(8)] = 1
+		if u == physmem.UseTable {
+			r.Line(pfn)[rnd.IntN(8)] = 1
+		}
 	}
 	var list []x86.PFN
 	for range 20000 {

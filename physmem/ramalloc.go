@@ -9,16 +9,35 @@ import (
 
 // Alloc returns a frame of zeros, with a line of zeros, or ErrNoMemory.
 func (r *RAM) Alloc(u Use) (x86.PFN, error) {
+	pfn, stale, err := r.alloc(u)
+	if stale && *r.Frame(pfn) != zeros { // to read it takes no memory of the host
+		*r.Frame(pfn) = Frame{}
+	}
+	return pfn, err
+}
+
+// AllocStale is Alloc of a frame of content, except that the content may be what the frame held before: for those who
+// write all of it.
+func (r *RAM) AllocStale() (x86.PFN, error) {
+	pfn, _, err := r.alloc(UsePage)
+	return pfn, err
+}
+
+var zeros Frame
+
+// alloc allocates a frame, and reports that its content may not be zeros.
+func (r *RAM) alloc(u Use) (pfn x86.PFN, stale bool, err error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.used >= r.limit {
-		return 0, ErrNoMemory
+		return 0, false, ErrNoMemory
 	}
 	b, ok := r.blockFor(u)
 	if !ok {
-		return 0, ErrNoMemory
+		return 0, false, ErrNoMemory
 	}
-	return r.take(b, u), nil
+	pfn, stale = r.take(b, u)
+	return pfn, stale, nil
 }
 
 // AllocHuge returns the first of 512 contiguous frames of zeros, aligned to 512, for content, or ErrNoMemory.
@@ -65,34 +84,45 @@ func (r *RAM) FreeHuge(pfn x86.PFN) error {
 
 func (r *RAM) freeLocked(pfn x86.PFN) error {
 	if !r.Contains(pfn) || !bit(r.inUse, uint64(pfn-r.base)) {
-		return fmt.Errorf("physmem: free frame %#x: %w", uint64(pfn), ErrNotAllocated)
+		return notAllocated(pfn)
 	}
 	i := uint64(pfn - r.base)
-	if r.lines[i] != (Line{}) { // to read it takes no memory of the host
-		r.lines[i] = Line{}
-	}
 	u := UsePage
 	if bit(r.tables, i) {
 		u = UseTable
+		r.lines[i] = Line{}
 		clearBit(r.tables, i)
 	}
 	clearBit(r.inUse, i)
-	r.used--
-	n := uint32(i / BlockFrames)
-	b := &r.blocks[n]
-	r.link[i] = b.free
-	b.free = uint16(i % BlockFrames)
-	b.used--
-	switch {
-	case b.used == 0:
-		b.free, b.bump = noFrame, 0
-		r.place(n, listEmpty)
-	case b.list == listFull:
-		r.place(n, uint8(u))
-	default:
-		r.place(n, b.list) // to the front: the frame freed last is allocated first
-	}
+	r.giveBack(i, 1, u)
 	return nil
+}
+
+func notAllocated(pfn x86.PFN) error {
+	return fmt.Errorf("physmem: free frame %#x: %w", uint64(pfn), ErrNotAllocated)
+}
+
+// giveBack puts n frames of one block, from i on, on its list: the last is allocated first. They had use u.
+func (r *RAM) giveBack(i, n uint64, u Use) {
+	r.used -= n
+	k := uint32(i / BlockFrames)
+	b := &r.blocks[k]
+	b.used -= uint16(n)
+	if b.used == 0 {
+		b.free, b.bump = noFrame, 0
+		r.place(k, listEmpty)
+		return
+	}
+	for links := r.link[i : i+n]; len(links) > 0; links = links[1:] {
+		links[0] = b.free
+		b.free = uint16(i % BlockFrames)
+		i++
+	}
+	if b.list == listFull {
+		r.place(k, uint8(u))
+	} else {
+		r.place(k, b.list) // to the front: the frame freed last is allocated first
+	}
 }
 
 // blockFor returns a block with a frame left for use u.
@@ -132,8 +162,8 @@ func (r *RAM) emptyBlock(size uint16) (uint32, bool) {
 	return n, true
 }
 
-// take allocates a frame of block n, which has one left.
-func (r *RAM) take(n uint32, u Use) x86.PFN {
+// take allocates a frame of block n, which has one left. Without stale its content is zeros.
+func (r *RAM) take(n uint32, u Use) (pfn x86.PFN, stale bool) {
 	b := &r.blocks[n]
 	in := b.free
 	i := uint64(n) * BlockFrames
@@ -144,9 +174,7 @@ func (r *RAM) take(n uint32, u Use) x86.PFN {
 		b.bump++
 	}
 	i += uint64(in)
-	if in < b.dirty {
-		r.frames[i] = Frame{}
-	} else {
+	if stale = in < b.dirty; !stale {
 		b.dirty = in + 1
 	}
 	b.used++
@@ -158,7 +186,7 @@ func (r *RAM) take(n uint32, u Use) x86.PFN {
 	}
 	setBit(r.inUse, i)
 	r.used++
-	return r.base + x86.PFN(i)
+	return r.base + x86.PFN(i), stale
 }
 
 // place moves block n to the front of a list, or out of all.
