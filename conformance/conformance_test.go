@@ -92,7 +92,7 @@ func (m *machine) reboot() {
 	if err != nil {
 		m.t.Fatal(err)
 	}
-	m.k, err = kernel.Open(context.Background(), kernel.Config{Kernel: m.release, Agent: path})
+	m.k, err = kernel.Open(context.Background(), kernel.Config{Kernel: m.release, Agent: path, Levels: envInt("PTEMU_LEVELS", 0), PTI: envInt("PTEMU_PTI", 0) != 0})
 	if errors.Is(err, vm.ErrNotPrepared) {
 		m.t.Skip(err)
 	}
@@ -103,6 +103,7 @@ func (m *machine) reboot() {
 
 // both runs a program on both sides. After a failure of the machine there is a new one.
 func (m *machine) both(p *litmus.Program) (compare.Result, error) {
+	p = p.WithLevels(envInt("PTEMU_LEVELS", 0))
 	r, err := compare.Both(p, litmus.Release(m.k.Release()), func(p *litmus.Program) (litmus.Target, error) { return m.k.Fresh(context.Background(), p) })
 	if err != nil && !strings.HasPrefix(err.Error(), "emulator") {
 		m.t.Logf("%s: a new machine after: %v", p.Name, err)

@@ -1,12 +1,28 @@
 package litmus
 
-import "ptemu/arch/x86"
+import (
+	"slices"
 
-// firstRegion is where regions begin; each begins at a large page's address, with room between them.
+	"ptemu/arch/x86"
+)
+
+// firstRegion is where regions begin; each begins at a large page's address, with room between them. With five levels they
+// lie beyond what four reach.
 const (
 	firstRegion = x86.Virt(0x10000000)
+	beyondFour  = x86.Virt(1 << 48)
 	regionAlign = x86.Virt(x86.EntriesPerTable * x86.PageSize)
 )
+
+// WithLevels returns the program for a machine with so many levels of tables; p itself if it says how many it wants.
+func (p *Program) WithLevels(n int) *Program {
+	if op := (Op{Options: p.Machine}); n == 0 || op.Has("levels") {
+		return p
+	}
+	q := *p
+	q.Machine = append(slices.Clone(p.Machine), Option{Name: "levels", Num: uint64(n)})
+	return &q
+}
 
 // Places gives every region its addresses: those of the largest that bears the name.
 func (p *Program) Places() map[string]Span {
@@ -32,6 +48,9 @@ func (p *Program) Places() map[string]Span {
 		}
 	}
 	at, next := map[string]Span{}, firstRegion
+	if machine := (Op{Options: p.Machine}); machine.Num("levels", 4) == 5 {
+		next += beyondFour
+	}
 	for _, name := range order {
 		if other, ok := at[behind[name]]; ok {
 			at[name] = Span{other.VA + x86.Virt(other.Bytes()), size[name]}

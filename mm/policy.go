@@ -59,6 +59,7 @@ type Policy struct {
 	UffdWPUnpopulated bool // UFFD_FEATURE_WP_UNPOPULATED: markers in anonymous areas (6.4)
 	UffdPoison        bool // UFFDIO_POISON (6.6)
 	UffdMove          bool // UFFDIO_MOVE (6.8)
+	UffdSeesBeyond    bool // UFFDIO_REGISTER and UFFDIO_UNREGISTER of a range without an area fail with ENOMEM, not EINVAL, if no area is above it either (6.1)
 	UffdCutStays      bool // UFFDIO_REGISTER and UFFDIO_UNREGISTER do not join what they cut off the end of an area to the next one (6.1)
 	UffdWPOneArea     bool // UFFDIO_WRITEPROTECT wants its range in one area (6.1)
 	UffdPreparesFirst bool // filling calls give the area an anon_vma before they look whether they may (6.12 on)
@@ -195,7 +196,7 @@ type Profile struct {
 // Linux6_1 behaves as 6.1.192.
 func Linux6_1() Profile {
 	return Profile{x86.Linux6_1(), Policy{
-		UffdWritenotify: true, SwapInBypasses: true, RestoreReadOnly: true, WPFaultFlushes: true, NUMAKeepsWrite: true, UffdWPOneArea: true, UffdCutStays: true, PageOutAsks: true,
+		UffdWritenotify: true, SwapInBypasses: true, RestoreReadOnly: true, WPFaultFlushes: true, NUMAKeepsWrite: true, UffdWPOneArea: true, UffdSeesBeyond: true, UffdCutStays: true, PageOutAsks: true,
 		DontUnmapResets: true, ZapKeepsMarker: true, MergeWantsAnon: true, MoveEmptyFaults: true, PopulateSkipsHoles: true, CollapseWantsEdge: true, LazyFreeRefsRevive: true, UnmergeWrites: true,
 	}}
 }

@@ -18,6 +18,8 @@ const (
 	PointFlush
 	// PointResolveCopy: the drafts of 2019 only: change_pte_range has dropped the lock to copy a page.
 	PointResolveCopy
+	// PointResolveCopied: the drafts of 2019 only: the copy is mapped, and still write-protected.
+	PointResolveCopied
 	// PointResolveCleared: the draft of 2019 only: change_pte_range has emptied an entry without holding the lock.
 	PointResolveCleared
 	// PointMigrating: all mappings of a page are migration entries; its contents are not copied.
@@ -37,7 +39,7 @@ const (
 
 var pointNames = [pointEnd]string{
 	PointNone: "none", PointFault: "fault", PointWalked: "walked", PointCopied: "copied", PointFlush: "flush",
-	PointResolveCopy: "resolve-copy", PointResolveCleared: "resolve-cleared", PointMigrating: "migrating", PointMigrated: "migrated",
+	PointResolveCopy: "resolve-copy", PointResolveCopied: "resolve-copied", PointResolveCleared: "resolve-cleared", PointMigrating: "migrating", PointMigrated: "migrated",
 	PointUnmapped: "unmapped", PointMkWrite: "mkwrite", PointGUP: "gup", PointUffdCopied: "uffd-copied",
 }
 

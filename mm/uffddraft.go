@@ -85,6 +85,9 @@ func (d *drafter) entry(va x86.Virt) error {
 		if !copied && d.m.Policy.Resolve == ResolveDraft {
 			return nil // "handled by others": on to the next entry, and nobody takes the lock again
 		}
+		if copied {
+			d.g.c.point(PointResolveCopied)
+		}
 		if !d.lock(va) {
 			return nil
 		}

@@ -38,11 +38,11 @@ func (u *Uffd) Move(c *CPU, dst, src x86.Virt, length uint64, holes bool) (int, 
 	s.readLock()
 	defer s.readUnlock()
 	dv, sv := s.VMA(dst), s.VMA(src)
-	switch {
-	case dv == nil || sv == nil:
-		return 0, &CallError{call, dst, ErrNoEnt}
-	case !dv.shared():
+	if dv != nil && !dv.shared() {
 		dv.prepareAnon()
+	}
+	if dv == nil || sv == nil {
+		return 0, &CallError{call, dst, ErrNoEnt}
 	}
 	if to.Last >= dv.End || from.Last >= sv.End || !u.mayMove(dv, sv) {
 		return 0, &CallError{call, dst, ErrInval}

@@ -60,9 +60,9 @@ func (u *Uffd) mayRegister(v *VMA, flags VMFlags) error {
 // fs/userfaultfd.c:userfaultfd_register(), userfaultfd_unregister()
 func (s *Space) checkAreas(call string, r pgtable.Range, ok func(v *VMA) error) error {
 	switch v := s.find(r.First); {
-	case v == nil:
+	case v == nil && s.m.Policy.UffdSeesBeyond:
 		return &CallError{call, r.First, ErrNoMem}
-	case v.Start > r.Last:
+	case v == nil || v.Start > r.Last:
 		return &CallError{call, r.First, ErrInval}
 	}
 	return s.eachVMA(r, func(v *VMA, part pgtable.Range) error {

@@ -108,7 +108,7 @@ type opFunc func(t *Target, c *litmus.Call, p *process) error
 // Do implements [litmus.Target].
 func (t *Target) Do(c *litmus.Call) litmus.Outcome {
 	if time.Now().After(t.deadline) {
-		return litmus.Outcome{Err: fmt.Errorf("the program runs for more than %v", programPatience)}
+		return litmus.Outcome{Err: fmt.Errorf("the program runs for more than %v", t.k.cfg.patience())}
 	}
 	p := t.processes[c.Process]
 	if p == nil {

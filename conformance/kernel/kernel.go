@@ -56,7 +56,7 @@ func Open(ctx context.Context, c Config) (*Kernel, error) {
 // boot starts a machine.
 func (k *Kernel) boot(ctx context.Context) error {
 	c := k.cfg
-	m, err := vm.Boot(ctx, vm.Config{Kernels: filepath.Join(c.Cache, "kernels"), Version: c.Kernel, Agent: c.Agent, CPU: c.CPU, Options: c.Options})
+	m, err := vm.Boot(ctx, vm.Config{Kernels: filepath.Join(c.Cache, "kernels"), Version: c.Kernel, Agent: c.Agent, Levels: c.levels(), PTI: c.PTI})
 	if err != nil {
 		return err
 	}
@@ -82,7 +82,7 @@ func (k *Kernel) setUp() error {
 		return err
 	}
 	features.DevicePrivate = k.hasDevicePrivate()
-	if k.abi, err = x86.NewABI(features, x86.DefaultPaging(4)); err != nil {
+	if k.abi, err = x86.NewABI(features, x86.DefaultPaging(k.cfg.levels())); err != nil {
 		return err
 	}
 	k.layout = swapentry.NewLayout(k.abi)

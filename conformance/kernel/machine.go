@@ -47,7 +47,7 @@ func (t *Target) machine(p *litmus.Program) error {
 			}
 		case "levels":
 			if int(o.Num) != t.k.abi.Paging().Levels {
-				return NotHereError("another number of levels")
+				return NotHereError(fmt.Sprintf("its page tables have %d levels", t.k.abi.Paging().Levels))
 			}
 		}
 	}

@@ -3,10 +3,10 @@
 package kernel
 
 import (
+	"context"
 	"encoding/binary"
 	"fmt"
 	"os"
-	"time"
 
 	"ptemu/arch/x86"
 	"ptemu/conformance/vm"
@@ -25,7 +25,7 @@ func OnThis(m *vm.Machine, abi *x86.ABI) *Kernel {
 // FreshOnThis ends what the program before left and makes the first process. Unlike [Kernel.Fresh] it leaves the machine
 // as it is, and protection keys too: the processor may have none.
 func (k *Kernel) FreshOnThis() (*Target, error) {
-	t := &Target{k: k, processes: map[string]*process{}, files: map[string]string{}, handles: map[string]*handle{}, running: map[int]*process{}, deadline: time.Now().Add(programPatience)}
+	t := newTarget(context.Background(), k)
 	const first = 1
 	if err := k.ring(wire.OpReset); err != nil {
 		return nil, err

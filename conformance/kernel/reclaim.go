@@ -4,11 +4,9 @@ package kernel
 
 import (
 	"errors"
-	"fmt"
-	"strconv"
+	"slices"
 
 	"ptemu/arch/x86"
-	"ptemu/conformance/vm"
 	"ptemu/conformance/wire"
 	"ptemu/litmus"
 	"ptemu/swapentry"
@@ -18,8 +16,6 @@ import (
 
 // kpfCompound are pages of large folios.
 const kpfCompound = kpfCompoundHead | kpfCompoundTail
-
-const damonFolder = "/sys/kernel/mm/damon/admin/kdamonds/"
 
 // opReclaim takes pages out of memory whoever maps them. A page that stays is EBUSY.
 func opReclaim(t *Target, c *litmus.Call, p *process) error {
@@ -59,9 +55,15 @@ func (t *Target) reclaim(p *process, va x86.Virt, e *litmus.Entry) error {
 		pfn := e.PFN&^(1<<e.Page.Order-1) + i
 		used = append(used, t.usedAt(va+(x86.Virt(pfn)-x86.Virt(e.PFN))*x86.PageSize, pfn)...)
 	}
-	switch alone := count == 1 && flags&kpfCompound == 0; {
+	whole, alone := litmus.Span{VA: va, Pages: 1}, count == 1
+	if flags&kpfCompound != 0 {
+		if whole, alone, err = t.ownFolio(p, va, e); err != nil {
+			return err
+		}
+	}
+	switch {
 	case alone:
-		_, err = p.call(unix.SYS_MADVISE, uint64(va), x86.PageSize, unix.MADV_PAGEOUT)
+		_, err = p.call(unix.SYS_MADVISE, uint64(whole.VA), whole.Bytes(), unix.MADV_PAGEOUT)
 	case t.k.damon:
 		err = t.k.pageOut(e.PFN)
 	default:
@@ -73,7 +75,42 @@ func (t *Target) reclaim(p *process, va x86.Virt, e *litmus.Entry) error {
 	if err := t.useAgain(used); err != nil {
 		return err
 	}
-	return t.stays(p, va, e.PFN, flags)
+	return t.stays(p, va, e, flags)
+}
+
+// ownFolio returns where all pages of the large folio of entry e, at va, are mapped, and whether MADV_PAGEOUT would take it
+// there as a whole: nobody else maps it, it is all of it in one area, and its entries differ in no more than use and dirtiness.
+//
+// Linux: mm/madvise.c:madvise_folio_pte_batch()
+func (t *Target) ownFolio(p *process, va x86.Virt, e *litmus.Entry) (s litmus.Span, own bool, err error) {
+	n := 1 << e.Page.Order
+	first := e.PFN &^ x86.PFN(n-1)
+	s = litmus.Span{VA: va - x86.Virt(e.PFN-first)*x86.PageSize, Pages: n}
+	area, ok, err := t.Area(p.name, va)
+	if err != nil || !ok || s.VA < area.Start || s.VA+x86.Virt(s.Bytes()) > area.End {
+		return s, false, err
+	}
+	for i := 0; i < n; i += maxWords {
+		counts, err := t.k.words("/proc/kpagecount", uint64(first)+uint64(i), min(maxWords, n-i))
+		if err != nil || slices.ContainsFunc(counts, func(c uint64) bool { return c != 1 }) {
+			return s, false, err
+		}
+	}
+	var same uint64
+	for i := range n {
+		raw, ok, err := t.maps(use{p, s.VA + x86.Virt(i)*x86.PageSize, first + x86.PFN(i)})
+		if err != nil || !ok {
+			return s, false, err
+		}
+		bits := x86.PTE(raw).MkOld().MkClean(t.k.abi).ClearSoftDirty().Flags(t.k.abi)
+		if i == 0 {
+			same = bits
+		}
+		if bits != same {
+			return s, false, nil
+		}
+	}
+	return s, true, nil
 }
 
 // use is an entry that has been used.
@@ -125,12 +162,17 @@ func (t *Target) useAgain(used []use) error {
 	return nil
 }
 
-// stays returns EBUSY if a page, which had the flags of /proc/kpageflags, is still in its frame.
-func (t *Target) stays(p *process, va x86.Virt, pfn x86.PFN, before uint64) error {
-	if _, ok, err := t.maps(use{p, va, pfn}); err != nil {
-		return err
-	} else if ok {
-		return unix.EBUSY
+// stays returns EBUSY if the page of entry e, which had the flags of /proc/kpageflags, is still in its frame, or another of
+// its folio.
+func (t *Target) stays(p *process, va x86.Virt, e *litmus.Entry, before uint64) error {
+	pfn := e.PFN
+	first := pfn &^ (1<<e.Page.Order - 1)
+	for i := range x86.PFN(1) << e.Page.Order {
+		if _, ok, err := t.maps(use{p, va + (x86.Virt(first+i)-x86.Virt(pfn))*x86.PageSize, first + i}); err != nil {
+			return err
+		} else if ok {
+			return unix.EBUSY
+		}
 	}
 	now, err := t.k.word("/proc/kpageflags", pfn)
 	if err != nil {
@@ -144,65 +186,4 @@ func (t *Target) stays(p *process, va x86.Virt, pfn x86.PFN, before uint64) erro
 		return unix.EBUSY
 	}
 	return nil
-}
-
-// damonContext is the one that is set up: it watches all memory, and applies its scheme to what the filters leave.
-const (
-	damonContext = damonFolder + "0/contexts/0/"
-	damonScheme  = damonContext + "schemes/0/"
-	damonBelow   = damonScheme + "filters/0/"
-	damonAbove   = damonScheme + "filters/1/"
-)
-
-// damonSetUp asks for one scheme: page out what is at some physical addresses, soon. DAMON clears the accessed bit of a
-// page here and there to see who uses it; in all of memory it seldom meets one of the program's.
-//
-// Linux: Documentation/admin-guide/mm/damon/usage.rst
-var damonSetUp = []struct{ file, text string }{
-	{damonFolder + "nr_kdamonds", "1"},
-	{damonFolder + "0/contexts/nr_contexts", "1"},
-	{damonContext + "operations", "paddr"},
-	{damonContext + "monitoring_attrs/intervals/sample_us", "4000"},
-	{damonContext + "monitoring_attrs/intervals/aggr_us", "4000"},
-	{damonContext + "targets/nr_targets", "1"},
-	{damonContext + "targets/0/regions/nr_regions", "1"},
-	{damonContext + "targets/0/regions/0/end", strconv.Itoa(vm.MemoryBytes)},
-	{damonContext + "schemes/nr_schemes", "1"},
-	{damonScheme + "action", "pageout"},
-	{damonScheme + "apply_interval_us", "200000"}, // slow enough to be stopped after the look that counts
-	{damonScheme + "access_pattern/sz/max", "1000000000"},
-	{damonScheme + "access_pattern/nr_accesses/max", "1000000000"},
-	{damonScheme + "access_pattern/age/max", "1000000000"},
-	{damonScheme + "filters/nr_filters", "2"},
-	{damonBelow + "type", "addr"},
-	{damonBelow + "matching", "Y"},
-	{damonBelow + "addr_start", "0"},
-	{damonAbove + "type", "addr"},
-	{damonAbove + "matching", "Y"},
-	{damonAbove + "addr_end", strconv.Itoa(vm.MemoryBytes)},
-}
-
-// pageOut has DAMON take a frame out of memory. It leaves a page alone that was used since it looked last, so it is the
-// second look that counts.
-func (k *Kernel) pageOut(pfn x86.PFN) error {
-	for _, s := range damonSetUp {
-		if err := k.write(s.file, s.text); err != nil {
-			return fmt.Errorf("%s: %v", s.file, err)
-		}
-	}
-	const looks = 2
-	start := uint64(pfn) * x86.PageSize
-	err := errors.Join(k.write(damonBelow+"addr_end", fmt.Sprint(start)), k.write(damonAbove+"addr_start", fmt.Sprint(start+x86.PageSize)),
-		k.write(damonFolder+"0/state", "on"))
-	if err != nil {
-		return fmt.Errorf("DAMON: %v", err)
-	}
-	err = k.until("DAMON's turn", func() (bool, error) {
-		if err := k.write(damonFolder+"0/state", "update_schemes_stats"); err != nil {
-			return false, err
-		}
-		n, err := k.number(damonScheme + "stats/nr_tried")
-		return n >= looks, err
-	})
-	return errors.Join(err, k.write(damonFolder+"0/state", "off"), k.write(damonFolder+"nr_kdamonds", "0"))
 }

@@ -26,9 +26,6 @@ type Target struct {
 	deadline  time.Time
 }
 
-// programPatience is how long a program may run: a call that makes no progress is ended by nobody.
-const programPatience = 3 * time.Minute
-
 // process is a process of the guest.
 type process struct {
 	k       *Kernel
@@ -46,6 +43,14 @@ type process struct {
 	pkru    uint64
 }
 
+// newTarget returns a target without a process. The time of its program begins now.
+func newTarget(ctx context.Context, k *Kernel) *Target {
+	return &Target{
+		k: k, ctx: ctx, deadline: time.Now().Add(k.cfg.patience()), processes: map[string]*process{}, files: map[string]string{},
+		handles: map[string]*handle{}, running: map[int]*process{},
+	}
+}
+
 // Fresh ends what the program before left and makes the first process of p. A machine that has been given up is booted
 // again.
 func (k *Kernel) Fresh(ctx context.Context, p *litmus.Program) (litmus.Target, error) {
@@ -54,7 +59,7 @@ func (k *Kernel) Fresh(ctx context.Context, p *litmus.Program) (litmus.Target, e
 			return nil, err
 		}
 	}
-	t := &Target{k: k, ctx: ctx, deadline: time.Now().Add(programPatience), processes: map[string]*process{}, files: map[string]string{}, handles: map[string]*handle{}, running: map[int]*process{}}
+	t := newTarget(ctx, k)
 	if err := t.machine(p); err != nil {
 		return nil, err
 	}

@@ -12,8 +12,10 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"runtime"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
 
 	"ptemu/arch/x86"
@@ -26,8 +28,8 @@ type Config struct {
 	Kernels string // the folder that capture.sh prepare fills: VERSION/vmlinuz, VERSION/modules
 	Version string // "6.12"
 	Agent   string // the agent's binary
-	CPU     string // QEMU -cpu; "": max with four levels
-	Options string // more for the kernel's command line
+	Levels  int    // of page tables: 5, or four
+	PTI     bool   // page-table isolation
 }
 
 // Machine is a running guest. Close it.
@@ -72,12 +74,26 @@ func (m *Machine) boot(ctx context.Context, c Config) (err error) {
 	}
 	m.qemu = exec.CommandContext(ctx, qemu, m.arguments(c, dir)...)
 	m.qemu.Stderr = &m.stderr
-	if err := m.qemu.Start(); err != nil {
+	if err := m.startQEMU(); err != nil {
 		m.qemu = nil
 		return err
 	}
-	go func() { m.exited <- m.qemu.Wait() }()
 	return m.meet(ctx)
+}
+
+// startQEMU starts it so that it ends when we do, however that is: with the thread that has started it.
+func (m *Machine) startQEMU() error {
+	qemu, started := m.qemu, make(chan error)
+	qemu.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	go func() {
+		runtime.LockOSThread()
+		defer runtime.UnlockOSThread()
+		err := qemu.Start()
+		if started <- err; err == nil {
+			m.exited <- qemu.Wait()
+		}
+	}()
+	return <-started
 }
 
 func (m *Machine) file(name string) string { return filepath.Join(m.scratch, name) }
@@ -92,16 +108,14 @@ func (m *Machine) Live() string { return m.file("live") }
 const MemoryBytes = 2 * nodeMiB << 20
 
 func (m *Machine) arguments(c Config, dir string) []string {
-	cpu := c.CPU
-	if cpu == "" {
-		cpu = "max,la57=off"
-	}
+	const five = 5
+	onOff := map[bool]string{false: "off", true: "on"}
 	args := []string{
-		"-machine", "pc", "-accel", "tcg", "-cpu", cpu, "-smp", "1", "-m", strconv.Itoa(2*nodeMiB) + "M",
+		"-machine", "pc", "-accel", "tcg", "-cpu", "max,la57=" + onOff[c.Levels == five], "-smp", "1", "-m", strconv.Itoa(2*nodeMiB) + "M",
 		"-nodefaults", "-vga", "none", "-display", "none", "-no-reboot",
 		"-kernel", filepath.Join(dir, "vmlinuz"), "-initrd", m.file("initrd"),
-		"-append", strings.TrimSpace("console=ttyS0 quiet panic=-1 pti=off nokaslr norandmaps numa_balancing=disable " +
-			"damon_stat.enabled=0 proc_mem.force_override=always no_timer_check GODEBUG=asyncpreemptoff=1 " + c.Options),
+		"-append", "console=ttyS0 quiet panic=-1 nokaslr norandmaps numa_balancing=disable damon_stat.enabled=0 " +
+			"proc_mem.force_override=always no_timer_check GODEBUG=asyncpreemptoff=1 pti=" + onOff[c.PTI],
 		"-serial", "file:" + m.file("console"),
 		"-chardev", "socket,id=bell,path=" + m.file("bell") + ",server=on,wait=off", "-serial", "chardev:bell",
 		"-qmp", "unix:" + m.file("qmp") + ",server=on,wait=off", "-qmp", "unix:" + m.Live() + ",server=on,wait=off",

@@ -149,16 +149,16 @@ func load(paths []string) ([]*litmus.Program, error) {
 	return litmus.Load(paths...)
 }
 
-// kernelsNamed returns the releases that --kernel names.
-func kernelsNamed(flag string) ([]string, error) {
+// kernelsNamed returns the releases of a list, which is part of the flag called name.
+func kernelsNamed(name, list string) ([]string, error) {
 	known := litmus.Kernels()
-	if flag == "all" {
+	if list == "all" {
 		return known, nil
 	}
-	names := strings.Split(flag, ",")
+	names := strings.Split(list, ",")
 	for _, n := range names {
 		if !slices.Contains(known, n) {
-			return nil, usagef("--kernel %s: there are %s, and all", n, strings.Join(known, ", "))
+			return nil, usagef("%s: no release %q: there are %s, and all", name, n, strings.Join(known, ", "))
 		}
 	}
 	return names, nil

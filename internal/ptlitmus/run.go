@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -15,7 +16,13 @@ import (
 )
 
 // runFlags are the flags of run.
-type runFlags struct{ kernel, on, format string }
+type runFlags struct {
+	kernel, on, format string
+	timeout            time.Duration
+}
+
+// usualTimeout is much more than a test takes, on the busiest machine.
+const usualTimeout = 5 * time.Minute
 
 func newRunCommand(o *options) *cobra.Command {
 	var f runFlags
@@ -26,7 +33,9 @@ func newRunCommand(o *options) *cobra.Command {
 		RunE: func(cmd *cobra.Command, args []string) error { return o.run(cmd, f, args) },
 	}
 	cmd.Flags().StringVar(&f.kernel, "kernel", "all", "only these `RELEASES`, with commas between")
-	cmd.Flags().StringVar(&f.on, "on", "", "a running kernel instead of the emulator: `qemu:RELEASES`, prepared by conformance/capture.sh")
+	cmd.Flags().StringVar(&f.on, "on", "", "a running kernel instead of the emulator: `qemu:RELEASES[,la57][,pti]`, prepared by conformance/capture.sh; "+
+		"with la57 it has five levels of tables, with pti isolated ones")
+	cmd.Flags().DurationVar(&f.timeout, "timeout", usualTimeout, "how long a test may take on one kernel; one that takes longer fails")
 	cmd.Flags().StringVar(&f.format, "format", "text", "text or json")
 	return cmd
 }
@@ -38,7 +47,10 @@ type row struct {
 }
 
 func (o *options) run(cmd *cobra.Command, f runFlags, args []string) (err error) {
-	r, kernels, err := runnerFor(f.on, f.kernel)
+	if f.timeout <= 0 {
+		return usagef("--timeout %v: a test needs some time", f.timeout)
+	}
+	r, kernels, err := runnerFor(f)
 	if err != nil {
 		return err
 	}

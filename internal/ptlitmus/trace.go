@@ -50,7 +50,7 @@ func newTraceCommand(o *options) *cobra.Command {
 }
 
 func (o *options) trace(f traceFlags, path string) error {
-	kernels, err := kernelsNamed(f.kernel)
+	kernels, err := kernelsNamed("--kernel", f.kernel)
 	if err != nil {
 		return err
 	}
