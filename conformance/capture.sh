@@ -3,20 +3,28 @@
 # truth beside them. README.md in this folder says what comes out.
 #
 #   capture.sh list                 the variants
-#   capture.sh prepare [6.1|6.12|7.2 ...]    kernels and init file systems only
+#   capture.sh prepare [KERNEL ...] kernels and init file systems only (6.1, 6.12 and 7.2 when none is named)
 #   capture.sh run [VARIANT ...]    captures (the linux-* ones when none is named; procs- is all procs-*)
+#
+# KERNEL is the start of a version, with a flavour or without: 5.10, 6.12, 6.17.13, 6.1-rt, 6.12-cloud. The newest that fits in any
+# of Debian's suites is taken; a whole release (7.3-amd64) is that one. VARIANT is one of the list, or a name
+# MODE-KERNEL-MACHINE such as procs-5.10-4level or procs-6.12-rt-la57-pti-2cpu.
 #
 # Environment:
 #   PTEMU_CACHE    where everything goes (default: ${XDG_CACHE_HOME:-~/.cache}/ptemu)
 #   PTEMU_UPDATE   1: look for newer kernels although some are there
 #   PTEMU_MIRROR   Debian archive to use when apt's configuration names none
+#   PTEMU_SUITES   search only these of Debian's suites, which is quicker: "bookworm trixie"
 set -euo pipefail
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 cache=${PTEMU_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/ptemu}
 
-# Kernels, and the Debian suite that has them.
-declare -A suite_of=([6.1]=bookworm [6.12]=trixie [7.2]=sid)
+# The kernels that the emulator knows.
+known=(6.1 6.12 7.2)
+# Debian's suites that are searched for a kernel, and those that have a security archive.
+read -ra suites <<<"${PTEMU_SUITES:-bullseye bookworm trixie trixie-backports forky sid experimental}"
+secured=' bullseye bookworm trixie '
 # Modules, in the order in which they are loaded. A kernel that has one built in lacks the file. The guest of the captures
 # takes the first two; the agent takes all, for files on a disk.
 modules=(qemu_fw_cfg brd crc16 crc32c_generic mbcache jbd2 ext4)
@@ -37,32 +45,34 @@ need_tools() { # COMMAND:PACKAGE ...
 		die "apt-get could not install: ${missing[*]}"
 }
 
-# mirrors SUITE prints sources for SUITE from the archives that this machine uses.
-mirrors() {
-	local suite=$1 key=/usr/share/keyrings/debian-archive-keyring.gpg options='' archive security
+# sources prints where apt finds the suites: in the archives that this machine uses.
+sources() {
+	local suite key=/usr/share/keyrings/debian-archive-keyring.gpg options archive security
 	[[ -e $key ]] || die "$key is missing (package debian-archive-keyring)"
 	options="arch=amd64 target=Packages signed-by=$key"
 	archive=${PTEMU_MIRROR:-$(apt-get indextargets --format '$(REPO_URI)' \
 		'Created-By: Packages' 'Origin: Debian' 'Label: Debian' | head -n 1)}
 	[[ -n $archive ]] || die "apt knows no Debian archive here: run 'apt-get update', or set PTEMU_MIRROR"
-	echo "deb [$options] $archive $suite main"
-	[[ $suite == sid ]] && return
 	security=$(apt-get indextargets --format '$(REPO_URI)' \
 		'Created-By: Packages' 'Origin: Debian' 'Label: Debian-Security' | head -n 1)
-	[[ -z $security ]] || echo "deb [$options] $security $suite-security main"
+	for suite in "${suites[@]}"; do
+		echo "deb [$options] $archive $suite main"
+		[[ -z $security || $secured != *" $suite "* ]] || echo "deb [$options] $security $suite-security main"
+	done
 }
 
-# apt_for SUITE COMMAND... runs an apt tool that knows only SUITE and has no installed packages.
-apt_for() {
-	local dir=$cache/apt/$1
-	shift
-	APT_CONFIG=$dir/apt.conf timeout 900 "$@"
+# ours runs an apt tool that knows only these suites and has no installed packages.
+ours() { # COMMAND...
+	APT_CONFIG=$cache/apt/apt.conf timeout 900 "$@"
 }
 
-configure_apt() { # SUITE
-	local dir=$cache/apt/$1
+# update_lists reads the suites' lists, once a run. A suite that has left the archive is no loss for the others.
+update_lists() {
+	local dir=$cache/apt
+	[[ -z ${updated:-} ]] || return 0
+	updated=1
 	mkdir -p "$dir"/{lists,archives}/partial "$dir/none"
-	mirrors "$1" >"$dir/sources.list"
+	sources >"$dir/sources.list"
 	cat >"$dir/apt.conf" <<-EOF
 		Dir::Etc::sourcelist "$dir/sources.list";
 		Dir::Etc::sourceparts "$dir/none";
@@ -74,12 +84,25 @@ configure_apt() { # SUITE
 		Acquire::Languages "none";
 		Acquire::Retries "3";
 	EOF
+	ours apt-get update -qq || say "not all suites could be read: ${suites[*]}"
 }
 
-# depends SUITE PACKAGE PATTERN prints the dependencies whose names match.
+# image_of KERNEL prints the newest package of a kernel.
+image_of() {
+	local kernel=$1 version=${1%%-*} flavour=''
+	if [[ $kernel == *-amd64 ]]; then
+		ours apt-cache pkgnames "linux-image-$version" | grep -Fx "linux-image-$kernel" || true
+		return
+	fi
+	[[ $kernel != *-* ]] || flavour=${kernel#*-}-
+	ours apt-cache pkgnames "linux-image-$version" |
+		grep -E "^linux-image-${version//./\\.}([.-][0-9]+|[+.]deb[0-9.]+)*-${flavour}amd64\$" | sort -V | tail -n 1 || true
+}
+
+# depends PACKAGE PATTERN prints the dependencies whose names match.
 depends() {
-	apt_for "$1" apt-cache depends --no-recommends --no-suggests --no-conflicts \
-		--no-breaks --no-replaces --no-enhances "$2" | sed -n 's/^ *|\? *Depends: //p' | grep -E "$3" || true
+	ours apt-cache depends --no-recommends --no-suggests --no-conflicts \
+		--no-breaks --no-replaces --no-enhances "$1" | sed -n 's/^ *|\? *Depends: //p' | grep -E "$2" || true
 }
 
 # first_of prints the first of the files that exists: 7.2 packages have no /boot.
@@ -90,21 +113,20 @@ first_of() {
 	done
 }
 
-# fetch_kernel VERSION leaves kernels/VERSION/{vmlinuz,release,modules/}, and config where Debian ships it.
+# fetch_kernel KERNEL leaves kernels/KERNEL/{vmlinuz,release,modules/}, and config where Debian ships it.
 fetch_kernel() {
-	local version=$1 suite=${suite_of[$1]:-} out=$cache/kernels/$1 image package deb release tmp
-	[[ -n $suite ]] || die "no suite known for kernel $version (known: ${!suite_of[*]})"
+	local kernel=$1 out=$cache/kernels/$1 image package deb release tmp
 	[[ -e $out/release && ${PTEMU_UPDATE:-0} != 1 && $(cat "$out/modules/list" 2>/dev/null) == "${modules[*]}" ]] && return
-	say "fetching kernel $version from $suite"
-	configure_apt "$suite"
-	apt_for "$suite" apt-get update -qq || die "apt-get update failed for $suite"
-	image=$(depends "$suite" linux-image-amd64 "^linux-image-$version[0-9.]*" | head -n 1)
-	[[ -n $image ]] || die "$suite has no linux-image $version any more: $(depends "$suite" linux-image-amd64 '^linux-image-')"
-	tmp=$cache/kernels/$version.new
+	[[ $kernel =~ ^[0-9]+\.[0-9][0-9a-z.+-]*$ ]] || die "$kernel is no kernel: want 6.12, 6.12-rt, 6.17.13, or a release such as 7.3-cloud-amd64"
+	update_lists
+	image=$(image_of "$kernel")
+	[[ -n $image ]] || die "no suite (${suites[*]}) has a package linux-image-... of $kernel"
+	say "fetching $image"
+	tmp=$cache/kernels/$kernel.new
 	rm -rf "$tmp"
 	mkdir -p "$tmp/root"
-	for package in "$image" $(depends "$suite" "$image" '^linux-(binary|modules)-'); do
-		(cd "$tmp" && apt_for "$suite" apt-get download -qq "$package") || die "could not download $package"
+	for package in "$image" $(depends "$image" '^linux-(binary|modules)-'); do
+		(cd "$tmp" && ours apt-get download -qq "$package") || die "could not download $package"
 	done
 	for deb in "$tmp"/*.deb; do
 		dpkg -x "$deb" "$tmp/root"
@@ -117,11 +139,11 @@ fetch_kernel() {
 	echo "$release" >"$tmp/release"
 	rm -rf "$tmp/root" "$tmp"/*.deb "$out"
 	mv "$tmp" "$out"
-	say "kernel $version is $release"
+	say "kernel $kernel is $release"
 }
 
 take_modules() { # FOLDER RELEASE
-	local dir=$1 release=$2 i file name
+	local dir=$1 release=$2 i file name missing=()
 	mkdir -p "$dir/modules"
 	echo "${modules[*]}" >"$dir/modules/list"
 	for i in "${!modules[@]}"; do
@@ -131,12 +153,17 @@ take_modules() { # FOLDER RELEASE
 		*.ko) cp "$file" "$dir/modules/$name" ;;
 		*.ko.xz) xz -dc "$file" >"$dir/modules/$name" ;;
 		*.ko.zst) zstd -qdc "$file" >"$dir/modules/$name" ;;
-		*) say "$release has no module ${modules[i]}: taken as built in" ;;
+		*) missing+=("${modules[i]}") ;;
 		esac
 	done
+	if ((${#missing[@]} == ${#modules[@]})); then
+		say "$release comes without modules (superseded: the archive keeps no others): no swap, no VMCOREINFO note"
+	elif ((${#missing[@]})); then
+		say "$release has no ${missing[*]}: taken as built in"
+	fi
 }
 
-# make_initrd VERSION packs the guest program and the modules.
+# make_initrd KERNEL packs the guest program and the modules.
 make_initrd() {
 	local dir=$cache/kernels/$1 root=$cache/kernels/$1/initrd
 	rm -rf "$root"
@@ -148,17 +175,17 @@ make_initrd() {
 	rm -rf "$root"
 }
 
-prepare() { # VERSION ...
-	local version
+prepare() { # KERNEL ...
+	local kernel
 	need_tools apt-get:apt dpkg:dpkg xz:xz-utils zstd:zstd cpio:cpio gzip:gzip timeout:coreutils
 	command -v go >/dev/null || die "go is missing"
 	(cd "$here/.." && CGO_ENABLED=0 GOOS=linux GOARCH=amd64 \
 		go build -trimpath -ldflags='-s -w' -o "$cache/init" ./conformance/guest) || die "the guest does not compile"
 	(cd "$here/.." && CGO_ENABLED=0 GOOS=linux GOARCH=amd64 \
 		go build -trimpath -ldflags='-s -w' -o "$cache/agent" ./conformance/agent) || die "the agent does not compile"
-	for version in "$@"; do
-		fetch_kernel "$version"
-		make_initrd "$version"
+	for kernel in "$@"; do
+		fetch_kernel "$kernel"
+		make_initrd "$kernel"
 	done
 }
 
@@ -186,7 +213,7 @@ run() {
 	local variant variants=("$@") kernels
 	((${#variants[@]})) || mapfile -t variants < <(capture -list -usual | cut -f 1)
 	mapfile -t variants < <(expand_names "${variants[@]}")
-	mapfile -t kernels < <(capture -list | awk -F '\t' -v want=" ${variants[*]} " 'index(want, " " $1 " ") {print $2}' | sort -u)
+	mapfile -t kernels < <(capture -list "${variants[@]}" | cut -f 2 | sort -u)
 	((${#kernels[@]})) || die "no such variant: ${variants[*]} (capture.sh list)"
 	need_tools qemu-system-x86_64:qemu-system-x86
 	prepare "${kernels[@]}"
@@ -201,7 +228,7 @@ main() {
 	list) capture -list ;;
 	prepare)
 		shift
-		(($#)) || set -- "${!suite_of[@]}"
+		(($#)) || set -- "${known[@]}"
 		only_one
 		prepare "$@"
 		;;
@@ -217,5 +244,4 @@ main() {
 	esac
 }
 
-main "$@"
-exit
+main "$@"; exit

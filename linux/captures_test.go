@@ -36,6 +36,11 @@ func TestCaptures(t *testing.T) {
 func checkSymbols(t *testing.T, s *System, log string) {
 	t.Helper()
 	addr, _ := symbols(t, log)
+	checkAddresses(t, s, addr)
+}
+
+func checkAddresses(t *testing.T, s *System, addr map[string]uint64) {
+	t.Helper()
 	if got, want := s.KASLROffset, addr["_text"]-0xffffffff81000000; got != want || !s.HasKASLROffset {
 		t.Errorf("KASLR offset %#x, _text gives %#x", got, want)
 	}

@@ -16,7 +16,8 @@ var ErrKnown = errors.New("bad knowledge")
 
 // Options overrule what [Detect] would find. The zero value overrules nothing.
 type Options struct {
-	// Kernel is the name of a kernel that x86 knows ("6.1"), or "" or "auto".
+	// Kernel is the release whose entries these are taken for ("6.1", "6.12.107+deb13-amd64"), known or between
+	// known ones, or "" or "auto".
 	Kernel string
 	// DevicePrivate sets CONFIG_DEVICE_PRIVATE.
 	DevicePrivate *bool
@@ -47,6 +48,8 @@ type CPURoots struct {
 	Roots
 	// Err says why there are none.
 	Err error
+	// Paging says that the processor uses tables of this capture's kind, so that its registers hold, whatever Err says.
+	Paging bool
 }
 
 // System is what is known of the kernel in a capture.
@@ -178,8 +181,8 @@ func (d *detector) checkOptions() error {
 		return fmt.Errorf("%w: %w", ErrKnown, err)
 	}
 	if d.forcedKernel() {
-		if _, err := x86.KernelNamed(d.opts.Kernel); err != nil {
-			return fmt.Errorf("%w: %w", ErrOptions, err)
+		if !IsRelease(d.opts.Kernel) {
+			return fmt.Errorf("%w: kernel %q: want a release, as 6.18 or 6.12.107+deb13-amd64", ErrOptions, d.opts.Kernel)
 		}
 	}
 	return nil
@@ -265,23 +268,24 @@ func (d *detector) findKernel() error {
 
 func (d *detector) kernel() x86.Kernel {
 	if d.forcedKernel() {
-		k, _ := x86.KernelNamed(d.opts.Kernel) // checked before
-		d.fact("kernel", k.Release, "as asked")
-		if v, ok := parseVersion(d.Release); ok {
-			if own, _, known := features(v); known && own.Release != k.Release {
-				d.warn("entries are read as those of %s, as asked, but the capture is of %s", k.Release, d.Release)
-			}
+		k, why, known := featuresOfRelease(d.opts.Kernel) // checked before
+		if known {
+			d.fact("kernel", k.Release, "as asked; "+why)
+		} else {
+			d.assume("kernel", k.Release, "as asked; "+why+mayBeWrong)
+		}
+		if own, _, known := featuresOfRelease(d.Release); known && own.Release != k.Release {
+			d.warn("entries are read as those of %s, as asked, but the capture is of %s", k.Release, d.Release)
 		}
 		return k
 	}
-	v, ok := parseVersion(d.Release)
-	if kept := d.opts.Known; !ok && kept != nil {
-		if k, err := x86.KernelNamed(kept.Kernel); err == nil {
-			d.fact("kernel", k.Release, keptWhy)
-			return k
+	release, kept := d.Release, ""
+	if _, ok := parseVersion(release); !ok && d.opts.Known != nil {
+		if _, ok := parseVersion(d.opts.Known.Kernel); ok {
+			release, kept = d.opts.Known.Kernel, keptWhy+": "
 		}
 	}
-	if !ok {
+	if _, ok := parseVersion(release); !ok {
 		all := x86.Kernels()
 		k := all[len(all)-1]
 		why := "the capture names no release; this is the newest known"
@@ -291,14 +295,36 @@ func (d *detector) kernel() x86.Kernel {
 		d.assume("kernel", k.Release, why)
 		return k
 	}
-	k, why, known := features(v)
+	k, why, known := featuresOfRelease(release)
 	if known {
-		d.fact("kernel", k.Release, why)
+		d.fact("kernel", k.Release, kept+why)
 	} else {
-		d.assume("kernel", k.Release, why)
-		d.warn("%s: entries may be read wrongly", why)
+		d.assume("kernel", k.Release, kept+why+mayBeWrong)
 	}
 	return k
+}
+
+// IsRelease reports whether s begins with the version number that decides how entries are read.
+func IsRelease(s string) bool {
+	_, ok := parseVersion(s)
+	return ok
+}
+
+// mayBeWrong ends the reason of an assumption about a kernel that was not looked into.
+const mayBeWrong = ": entries may be read wrongly"
+
+// featuresOfRelease is features of a release as uname -r prints it, with what its vendor moved. known is false without
+// a version number.
+func featuresOfRelease(release string) (k x86.Kernel, why string, known bool) {
+	v, ok := parseVersion(release)
+	if !ok {
+		return k, "", false
+	}
+	k, why, known = features(v)
+	if moved := vendor(release, &k); moved != "" {
+		why, known = why+"; "+moved, false
+	}
+	return k, why, known
 }
 
 func (d *detector) devicePrivate() bool {
@@ -311,7 +337,11 @@ func (d *detector) devicePrivate() bool {
 		d.fact(what, onOff(kept.DevicePrivate), keptWhy)
 		return kept.DevicePrivate
 	}
-	on, certain, why := devicePrivate(d.Release, d.VMCoreInfo, d.image)
+	release := d.Release
+	if release == "" && d.forcedKernel() {
+		release = d.opts.Kernel
+	}
+	on, certain, why := devicePrivate(release, d.VMCoreInfo, d.image)
 	if certain {
 		d.fact(what, onOff(on), why)
 	} else {
@@ -320,12 +350,12 @@ func (d *detector) devicePrivate() bool {
 	return on
 }
 
-// memoryFailure warns of a configuration that moves type numbers and that no ABI models.
+// memoryFailure tells of a kernel that has no hwpoison entries. Types are numbered so that the others stay the same.
 func (d *detector) memoryFailure() {
 	if d.VMCoreInfo == nil {
 		return
 	}
 	if _, ok := d.VMCoreInfo.Number("PG_hwpoison"); !ok {
-		d.warn("VMCOREINFO lacks PG_hwpoison: the kernel has no CONFIG_MEMORY_FAILURE, and its swap type numbers may differ")
+		d.fact("CONFIG_MEMORY_FAILURE", onOff(false), "VMCOREINFO lacks PG_hwpoison; what has the swap type of hwpoison would be on one more swap file")
 	}
 }

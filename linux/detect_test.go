@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"errors"
+	"slices"
 	"strings"
 	"testing"
 
@@ -96,7 +97,7 @@ func TestDetectOptions(t *testing.T) {
 	odd, yes, cr3 := uint64(0xfff), true, uint64(0x3ff0000)
 	for name, o := range map[string]Options{
 		"levels":    {Levels: 3},
-		"kernel":    {Kernel: "5.10"},
+		"kernel":    {Kernel: "six"},
 		"phys bits": {PhysBits: 53},
 		"enc mask":  {EncMask: &odd},
 	} {
@@ -155,20 +156,18 @@ func TestDetectDamagedInfo(t *testing.T) {
 	cpu := CPU{CR0: 0x80050033, CR3: uint64(b.root.Phys()), CR4: 0x6f0}
 	info := string(fake4.info())
 	for name, c := range map[string]struct{ info, warning string }{
-		"unreadable":     {"SYMBOL(x)=?\n", "line 1"},
-		"no release":     {"A=1\n", "lacks OSRELEASE"},
-		"cut":            {info + "NUMBER(x)=1", "ends in the middle"},
-		"wrong levels":   {strings.Replace(info, "l5_enabled)=0", "l5_enabled)=1", 1), "VMCOREINFO says 5"},
-		"wrong mask":     {strings.Replace(info, "sme_mask)=0", "sme_mask)=4095", 1), "sme_mask"},
-		"wrong phys":     {strings.Replace(info, "phys_base)=-", "phys_base)=-1", 1), "init_mm's root"},
-		"wrong root":     {strings.Replace(info, "init_top_pgt)=ffffffff8f8", "init_top_pgt)=ffffffff8f9", 1), "init_mm's root"},
-		"wrong image":    {strings.Replace(info, "SIZE)=1073741824", "SIZE)=5", 1), "KERNEL_IMAGE_SIZE"},
-		"wrong vmalloc":  {info + "NUMBER(VMALLOC_START)=0xffffb00000000000\n", "vmalloc area"},
-		"wrong vmemmap":  {info + "SYMBOL(vmemmap)=ffffe00000000000\n", "vmemmap"},
-		"no vmalloc":     {info + "NUMBER(VMALLOC_START)=4096\n", "no place"},
-		"no vmemmap":     {info + "SYMBOL(vmemmap)=fffffffff0000000\n", "no place"},
-		"no hwpoison":    {strings.Replace(info, "PG_hwpoison", "PG_other", 1), "MEMORY_FAILURE"},
-		"strange kernel": {strings.Replace(info, "7.2.1", "5.4.0", 1), "predates"},
+		"unreadable":    {"SYMBOL(x)=?\n", "line 1"},
+		"no release":    {"A=1\n", "lacks OSRELEASE"},
+		"cut":           {info + "NUMBER(x)=1", "ends in the middle"},
+		"wrong levels":  {strings.Replace(info, "l5_enabled)=0", "l5_enabled)=1", 1), "VMCOREINFO says 5"},
+		"wrong mask":    {strings.Replace(info, "sme_mask)=0", "sme_mask)=4095", 1), "sme_mask"},
+		"wrong phys":    {strings.Replace(info, "phys_base)=-", "phys_base)=-1", 1), "init_mm's root"},
+		"wrong root":    {strings.Replace(info, "init_top_pgt)=ffffffff8f8", "init_top_pgt)=ffffffff8f9", 1), "init_mm's root"},
+		"wrong image":   {strings.Replace(info, "SIZE)=1073741824", "SIZE)=5", 1), "KERNEL_IMAGE_SIZE"},
+		"wrong vmalloc": {info + "NUMBER(VMALLOC_START)=0xffffb00000000000\n", "vmalloc area"},
+		"wrong vmemmap": {info + "SYMBOL(vmemmap)=ffffe00000000000\n", "vmemmap"},
+		"no vmalloc":    {info + "NUMBER(VMALLOC_START)=4096\n", "no place"},
+		"no vmemmap":    {info + "SYMBOL(vmemmap)=fffffffff0000000\n", "no place"},
 	} {
 		s, err := Detect(b, []byte(c.info), []CPU{cpu}, Options{})
 		if err != nil {
@@ -179,6 +178,61 @@ func TestDetectDamagedInfo(t *testing.T) {
 		}
 		if r, err := s.Root(-1); err != nil || r.Kernel != b.root.Phys() || s.Layout.DirectMap.Addr != fake4.direct {
 			t.Errorf("%s: root %+v, %v, layout %+v", name, r, err, s.Layout)
+		}
+	}
+}
+
+// TestDetectAnyKernel: the release that is asked for is read as one that the capture names is.
+func TestDetectAnyKernel(t *testing.T) {
+	for _, c := range []struct {
+		asked, info, said string
+		known             bool
+	}{
+		{"", "6.18.3", "6.12 with", true},
+		{"6.18", "", "as asked; 6.12 with", true},
+		{"6.12.107+deb13-amd64", "", "as asked; a known kernel", true},
+		{"5.15", "", "as asked; 6.1 without", true},
+		{"9.9", "", "newer", false},
+		{"4.4", "", "predates", false},
+		{"", "5.4.0", "predates", false},
+		{"5.14.0-503.11.1.el9_5.x86_64", "", "Red Hat", false},
+	} {
+		info := strings.Replace(string(fake4.info()), "OSRELEASE=7.2.1\n", "OSRELEASE="+c.info+"\n", 1)
+		s, err := Detect(fake4.make(), []byte(info), nil, Options{Kernel: c.asked})
+		if err != nil {
+			t.Fatal(err)
+		}
+		want, why, known := featuresOfRelease(c.asked + c.info)
+		want.DevicePrivate = s.ABI.Kernel().DevicePrivate
+		if s.ABI.Kernel() != want || known != c.known || !strings.Contains(why, strings.TrimPrefix(c.said, "as asked; ")) {
+			t.Errorf("%s%s: %+v, %q", c.asked, c.info, s.ABI.Kernel(), why)
+		}
+		from := s.Facts
+		if !c.known {
+			from = s.Assumptions
+		}
+		if !slices.ContainsFunc(from, func(f Finding) bool { return f.What == "kernel" && strings.Contains(f.Why, c.said) }) {
+			t.Errorf("%s%s: %v", c.asked, c.info, from)
+		}
+		for _, w := range s.Warnings { // the assumption says it
+			if strings.Contains(w, "known") {
+				t.Errorf("%s%s: %q", c.asked, c.info, w)
+			}
+		}
+	}
+}
+
+// TestDetectNoMemoryFailure: a kernel without hwpoison entries is read as all others, and info says so.
+func TestDetectNoMemoryFailure(t *testing.T) {
+	for _, name := range []string{"PG_hwpoison", "PG_other"} {
+		info := strings.Replace(string(fake4.info()), "PG_hwpoison", name, 1)
+		s, err := Detect(fake4.make(), []byte(info), nil, Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		said := slices.ContainsFunc(s.Facts, func(f Finding) bool { return f.What == "CONFIG_MEMORY_FAILURE" && f.Value == "n" })
+		if said != (name == "PG_other") || len(s.Warnings) > 0 {
+			t.Errorf("%s: %v, warnings %q", name, s.Facts, s.Warnings)
 		}
 	}
 }

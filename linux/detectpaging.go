@@ -143,12 +143,15 @@ func (d *detector) findRoots() error {
 		if r.Err == nil && c.levels() != d.paging.Levels && d.opts.Levels == 0 {
 			r.Err = fmt.Errorf("it uses %d levels, CPU 0 %d", c.levels(), d.paging.Levels)
 		}
-		if r.Err == nil {
+		if r.Paging = r.Err == nil; r.Paging {
 			r.Roots, r.Err = FindRoots(d.mem, d.walk, c.CR3)
 		}
 		if r.Err != nil {
 			r.Err = fmt.Errorf("CPU %d: %w", i, r.Err)
 			d.warn("no root: %v", r.Err)
+		} else if r.UserMissing {
+			d.warn("CPU %d runs on the user root at %v, which is not in the capture: the kernel root of the pair stands for it; "+
+				"its user half is the same, but forbids execution", i, d.walk.TableFrame(c.CR3).Phys())
 		}
 		d.CPUs = append(d.CPUs, r)
 	}

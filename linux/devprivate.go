@@ -33,13 +33,18 @@ func (v *VMCoreInfo) zones() (int, bool) {
 
 // devicePrivate decides about CONFIG_DEVICE_PRIVATE. certain says that the capture proves it.
 func devicePrivate(release string, vmci *VMCoreInfo, image imageText) (on, certain bool, why string) {
+	v, known := parseVersion(release)
+	name, exported := "make_device_exclusive()", image.deviceExclusive
+	if known && v.before(version{5, 14}) {
+		name, exported = "migrate_vma_setup()", image.migrateVMA
+	}
 	switch {
 	case image.config != nil:
 		return image.config.on("DEVICE_PRIVATE"), true, "the kernel's own configuration (IKCONFIG)"
-	case image.devicePrivate:
-		return true, true, "the kernel image names make_device_exclusive(), which exists only with it"
-	case image.exports:
-		return false, true, "the kernel image does not export make_device_exclusive(), as it would with it"
+	case exported:
+		return true, true, "the kernel image names " + name + ", which exists only with it"
+	case image.exports && (known || !image.migrateVMA):
+		return false, true, "the kernel image does not export " + name + ", as it would with it"
 	}
 	n, ok := vmci.zones()
 	if ok && n == 2 {
@@ -49,12 +54,11 @@ func devicePrivate(release string, vmci *VMCoreInfo, image imageText) (on, certa
 		return false, false, fmt.Sprintf("VMCOREINFO's sizes show %d memory zones; with ZONE_DEVICE, which it needs, "+
 			"and the usual others there would be %d", n, maxZones)
 	}
-	v, _ := parseVersion(release)
 	if debian(release) {
 		if v.before(version{6, 13}) {
 			return false, false, "Debian's kernels up to 6.12 are built without it"
 		}
-		return true, false, "Debian's kernels are built with it (known of 7.2)"
+		return true, false, "Debian's kernels are built with it (known of 6.16 to 7.3)"
 	}
 	return false, false, "nothing in the capture tells; some distributions have it on"
 }

@@ -17,7 +17,7 @@ func TestDevicePrivate(t *testing.T) {
 		return v
 	}
 	on := imageText{config: buildConfig{"CONFIG_DEVICE_PRIVATE": "y"}}
-	off := imageText{config: buildConfig{"CONFIG_EFI": "y"}, devicePrivate: true}
+	off := imageText{config: buildConfig{"CONFIG_EFI": "y"}, deviceExclusive: true}
 	for _, c := range []struct {
 		name, release string
 		vmci          *VMCoreInfo
@@ -27,8 +27,13 @@ func TestDevicePrivate(t *testing.T) {
 	}{
 		{"config on", "6.1.0-1-amd64", zones(2, 64), on, true, true, "IKCONFIG"},
 		{"config off", "7.2.0-amd64", nil, off, false, true, "IKCONFIG"},
-		{"name", "6.1.0-1-amd64", nil, imageText{devicePrivate: true, exports: true}, true, true, "make_device_exclusive"},
+		{"name", "6.1.0-1-amd64", nil, imageText{deviceExclusive: true, exports: true}, true, true, "make_device_exclusive"},
 		{"no name", "7.2.0-amd64", nil, imageText{exports: true}, false, true, "make_device_exclusive"},
+		{"old, name", "5.10.0-46-amd64", nil, imageText{migrateVMA: true, exports: true}, true, true, "migrate_vma_setup"},
+		{"old, no name", "5.10.0-46-amd64", nil, imageText{exports: true}, false, true, "migrate_vma_setup"},
+		{"not so old", "5.14.0", nil, imageText{migrateVMA: true, exports: true}, false, true, "make_device_exclusive"},
+		{"no release, neither", "", nil, imageText{exports: true}, false, true, "make_device_exclusive"},
+		{"no release", "", nil, imageText{migrateVMA: true, exports: true}, false, false, "nothing in the capture"},
 		{"two zones", "7.2.0-amd64", zones(2, 64), imageText{}, false, true, "two memory zones"},
 		{"four zones", "7.2.0", zones(4, 1024), imageText{}, false, false, "4 memory zones"},
 		{"five zones", "7.2.13+deb14-amd64", zones(5, 1024), imageText{}, true, false, "Debian"},

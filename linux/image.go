@@ -31,21 +31,23 @@ func (c buildConfig) on(option string) bool {
 type imageText struct {
 	config  buildConfig // nil if the kernel was built without CONFIG_IKCONFIG
 	release string      // of the banner "Linux version ..."
-	// devicePrivate says that a function is exported that exists only with CONFIG_DEVICE_PRIVATE; exports, that all
-	// read-only data was there and holds the names of exported functions, so that a name that is not there is not
-	// exported.
-	devicePrivate, exports bool
+	// deviceExclusive and migrateVMA say that the functions are exported which exist only with CONFIG_DEVICE_PRIVATE (the
+	// latter before 5.14); exports, that all read-only data was there and holds the names of exported functions, so that
+	// a name that is not there is not exported.
+	deviceExclusive, migrateVMA, exports bool
 }
 
-// The configuration lies between the first two words, compressed. The last two are exported functions: one of
-// 6.15 and later or, with _range behind it, of earlier kernels; and one that every kernel has.
+// The configuration lies between the first two words, compressed. The last three are exported functions: one of
+// 6.15 and later or, with _range behind it, of 5.14 and later; one that before needed CONFIG_DEVICE_PRIVATE; and one that
+// every kernel has.
 //
-// Linux: kernel/configs.c; mm/rmap.c:make_device_exclusive(), make_device_exclusive_range()
+// Linux: kernel/configs.c; mm/rmap.c:make_device_exclusive(), make_device_exclusive_range(); 5.10: mm/migrate.c
 var (
 	configStart     = []byte("IKCFG_ST\x1f\x8b")
 	configEnd       = []byte("IKCFG_ED")
 	banner          = []byte("Linux version ")
 	deviceExclusive = []byte("\x00make_device_exclusive")
+	migrateVMA      = []byte("\x00migrate_vma_setup\x00")
 	anyExport       = []byte("\x00vmalloc_to_pfn\x00")
 )
 
@@ -105,7 +107,8 @@ func (s *imageScan) search() {
 	if s.out.release == "" {
 		s.out.release = bannerRelease(s.tail)
 	}
-	s.out.devicePrivate = s.out.devicePrivate || bytes.Contains(s.tail, deviceExclusive)
+	s.out.deviceExclusive = s.out.deviceExclusive || bytes.Contains(s.tail, deviceExclusive)
+	s.out.migrateVMA = s.out.migrateVMA || bytes.Contains(s.tail, migrateVMA)
 	s.out.exports = s.out.exports || bytes.Contains(s.tail, anyExport)
 	if !s.inConfig {
 		if i := bytes.Index(s.tail, configStart); i >= 0 && s.out.config == nil {

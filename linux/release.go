@@ -2,6 +2,7 @@ package linux
 
 import (
 	"fmt"
+	"regexp"
 	"strconv"
 	"strings"
 
@@ -36,16 +37,35 @@ func parseVersion(release string) (version, bool) {
 }
 
 // change is what a release brought, as far as the page tables are concerned. Distributions move changes to older
-// releases; none of these is known to have been.
+// releases; see [vendor].
 type change struct {
 	since version
 	what  string
 	apply func(*x86.Kernel)
 }
 
-// changes leads from the features of 6.1 to those of 7.2, in order. What is only known to lie between 6.12 and 7.2
-// stands at 7.2: none of it moves a bit or a type number.
+// oldest and newest are the first and the last release whose entries were looked into: all that came between is in
+// changes.
+var oldest, newest = version{5, 10}, version{7, 3}
+
+// firstFeatures returns the features of the oldest release: those of 6.1 less what arrived up to there.
+func firstFeatures() x86.Kernel {
+	k := x86.Linux6_1()
+	k.MarkerMask, k.SwapinErrorType, k.DeviceExclusiveTypes = 0, false, 0
+	k.MigrationExclusive, k.MigrationAD, k.PagemapSwapExclusive, k.PagemapUffdWP = false, false, false, false
+	return k
+}
+
+// changes leads from the features of 5.10 to those of 7.3, in order. What is only known to lie between two known releases
+// stands at the later: none of it moves a bit or a type number.
 var changes = []change{
+	{version{5, 14}, "device-exclusive swap types, pagemap with the uffd-wp bit", func(k *x86.Kernel) {
+		k.DeviceExclusiveTypes, k.PagemapUffdWP = 2, true
+	}},
+	{version{5, 19}, "exclusive swap entries, migration type of exclusive pages, markers, swap-in error type", func(k *x86.Kernel) {
+		k.MigrationExclusive, k.PagemapSwapExclusive, k.MarkerMask, k.SwapinErrorType = true, true, 1, true
+	}},
+	{version{6, 1}, "A and D in migration entries", func(k *x86.Kernel) { k.MigrationAD = true }},
 	{version{6, 2}, "poisoned marker in place of the swap-in error type", func(k *x86.Kernel) {
 		k.SwapinErrorType, k.MarkerMask = false, k.MarkerMask|2
 	}},
@@ -64,44 +84,93 @@ var changes = []change{
 	{version{6, 13}, "guard marker", func(k *x86.Kernel) { k.MarkerMask |= 4 }},
 	{version{6, 15}, "one device-exclusive swap type", func(k *x86.Kernel) { k.DeviceExclusiveTypes = 1 }},
 	{version{6, 17}, "no DEVMAP", func(k *x86.Kernel) { k.DevmapBit = 0 }},
+	{version{6, 18}, "the huge zero page is SPECIAL", func(k *x86.Kernel) { k.HugeZeroSpecial = true }},
 	{version{6, 19}, "softleaf: a zero entry is no swap entry", func(k *x86.Kernel) { k.Softleaf = true }},
 	{version{7, 2}, "KERNEL_4K in bit 11 of kernel entries", func(k *x86.Kernel) {
 		k.Kernel4K, k.WriteCombineReplaces, k.PMDModifyDropsDirty = true, true, false
-		k.ProtectBatches, k.HugeZeroSpecial, k.CollapseNeedsWrite = true, true, false
+		k.ProtectBatches, k.CollapseNeedsWrite = true, false
 	}},
+	{version{7, 3}, "UFFD_WP also marks pages that userfaultfd protects from reading, with PROT_NONE", func(*x86.Kernel) {}},
 }
 
-// features returns the features of a release, and why: those of the oldest known kernel, with what arrived up to the
-// release. Of the three releases that x86 knows the result is exactly theirs. Releases outside the known ones get the
+// features returns the features of a release, and why: those of the oldest, with what arrived up to the release. Of the
+// three releases that x86 knows the result is exactly theirs. Releases before the oldest and after the newest get the
 // nearest.
 func features(v version) (k x86.Kernel, why string, known bool) {
-	known3 := x86.Kernels()
-	oldest, newest := known3[0], known3[len(known3)-1]
-	first, _ := parseVersion(oldest.Release)
-	last, _ := parseVersion(newest.Release)
 	switch {
-	case v.before(first):
-		return oldest, fmt.Sprintf("release %v predates the oldest known kernel; %v is the nearest", v, first), false
-	case last.before(v):
-		return newest, fmt.Sprintf("release %v is newer than the newest known kernel; %v is the nearest", v, last), false
+	case v.before(oldest):
+		why = fmt.Sprintf("release %v predates the oldest whose entries are known; %v is the nearest", v, oldest)
+		k, _ = featuresOf(oldest)
+		return k, why, false
+	case newest.before(v):
+		why = fmt.Sprintf("release %v is newer than the newest whose entries are known; %v is the nearest", v, newest)
+		k, _ = featuresOf(newest)
+		return k, why, false
 	}
-	k = oldest
+	k, why = featuresOf(v)
+	return k, why, true
+}
+
+// featuresOf is features between the oldest and the newest.
+func featuresOf(v version) (x86.Kernel, string) {
+	k := firstFeatures()
 	k.Release = v.String()
-	var arrived []string
+	near, missing := nearest(v)
+	var differ []string
 	for _, c := range changes {
 		if !v.before(c.since) {
 			c.apply(&k)
-			arrived = append(arrived, c.what)
+		}
+		if v.before(c.since) != near.before(c.since) {
+			differ = append(differ, c.what)
 		}
 	}
-	if _, err := x86.KernelNamed(k.Release); err == nil {
-		return k, "a known kernel", true
+	switch list := strings.Join(differ, "; "); {
+	case v == near:
+		return k, "a known kernel"
+	case list == "":
+		return k, fmt.Sprintf("as %v, as far as entries are concerned", near)
+	case missing:
+		return k, fmt.Sprintf("%v without what arrived after %v (%s)", near, v, list)
+	default:
+		return k, fmt.Sprintf("%v with what arrived up to %v (%s)", near, v, list)
 	}
-	why = fmt.Sprintf("between known kernels: %v with what arrived up to %v", first, v)
-	if len(arrived) > 0 {
-		why += " (" + strings.Join(arrived, "; ") + ")"
+}
+
+// nearest returns the last kernel that x86 knows up to v, or the first, which has what is missing in v.
+func nearest(v version) (near version, missing bool) {
+	missing = true
+	for i, k := range x86.Kernels() {
+		known, _ := parseVersion(k.Release)
+		if i == 0 || !v.before(known) {
+			near, missing = known, v.before(known)
+		}
 	}
-	return k, why, true
+	return near, missing
+}
+
+// redHat is a kernel of Red Hat Enterprise Linux: el is the distribution's number, build its own of the kernel.
+var redHat = regexp.MustCompile(`^\d+\.\d+\.\d+-(\d+)[0-9.]*\.el(\d+)`)
+
+// vendor takes in what a distribution has moved to an older release, and says why not all of it is known; "" where
+// nothing is known to have been moved.
+//
+// The builds: Linux Test Project, libs/swap/libswap.c:tst_max_swapfiles().
+func vendor(release string, k *x86.Kernel) string {
+	m := redHat.FindStringSubmatch(release)
+	if m == nil {
+		return ""
+	}
+	what := ""
+	if build, _ := strconv.Atoi(m[1]); m[2] == "9" && build >= 179 {
+		k.MigrationExclusive, k.PagemapSwapExclusive, k.MarkerMask = true, true, 1
+		what = "; read with the swap types of 5.19, as in 5.14.0-179.el9 and later"
+		if build >= 441 {
+			k.MarkerMask |= 2
+			what = "; read with the swap types of 6.2, as in 5.14.0-441.el9 and later"
+		}
+	}
+	return "kernels of Red Hat Enterprise Linux have changes of much later releases" + what
 }
 
 // debian reports whether a release looks like one of Debian's amd64 kernels.

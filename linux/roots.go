@@ -19,7 +19,10 @@ type Roots struct {
 	PTI bool
 	// KernelMissing says that only the user root is in the capture; Kernel is then equal to User.
 	KernelMissing bool
-	Why           string
+	// UserMissing says that the CPU runs on the user root of a pair of which only the kernel's is in the capture. User is
+	// then equal to Kernel, and PTI is false. The user half is the same, but the kernel's root forbids execution there.
+	UserMissing bool
+	Why         string
 }
 
 // FindRoots returns the roots of the address space whose CR3 is cr3. Bits of CR3 that are no address (PCID, LAM) do
@@ -40,7 +43,14 @@ func FindRoots(mem physmem.Reader, abi *x86.ABI, cr3 uint64) (Roots, error) {
 		return Roots{}, fmt.Errorf("root table: %w", errEven)
 	}
 	if loaded&1 == 1 && errOdd != nil {
-		return Roots{}, fmt.Errorf("root table: %w", errOdd)
+		if errEven != nil || !kernelOfPair(mem, abi, loaded&^1, &even) {
+			return Roots{}, fmt.Errorf("root table: %w", errOdd)
+		}
+		return Roots{
+			Kernel: (loaded &^ 1).Phys(), User: (loaded &^ 1).Phys(), UserMissing: true,
+			Why: fmt.Sprintf("the user root at %v is not in the capture; the frame before it maps the kernel and "+
+				"forbids execution in the user half, as the kernel root of a PTI pair does", loaded.Phys()),
+		}, nil
 	}
 	r := Roots{Kernel: loaded.Phys(), User: loaded.Phys()}
 	switch {
@@ -89,6 +99,24 @@ func isolated(abi *x86.ABI, kernel, user *physmem.Table) string {
 		return "the upper frame lacks no kernel entry"
 	}
 	return ""
+}
+
+// kernelOfPair reports whether a table is the kernel root of a pair whose other half is not there to be compared: it maps
+// the kernel, and each of its user entries has NX, which Linux sets only in such roots.
+//
+// Linux: arch/x86/mm/pti.c:__pti_set_user_pgtbl()
+func kernelOfPair(mem physmem.Reader, abi *x86.ABI, root x86.PFN, t *physmem.Table) bool {
+	const program = x86.PagePresent | x86.PageUser
+	used := false
+	for _, e := range t[:x86.EntriesPerTable/2] {
+		if e&program != program {
+			continue
+		}
+		if used = true; e&x86.PageNX == 0 {
+			return false
+		}
+	}
+	return used && selfConsistent(newWalker(mem, abi, layoutBudget), root) == nil
 }
 
 // selfConsistent says why the table at root is not the root of a Linux kernel, nil if it is: it maps an image where

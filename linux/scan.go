@@ -66,14 +66,25 @@ func Scan(mem physmem.Reader, levels int, roots bool, maxFrames uint64) *ScanRes
 	}
 	for _, r := range mem.Ranges() {
 		first, end := r.Frames()
-		for pfn := first; pfn < end; pfn++ {
-			if s.res.Frames == maxFrames {
+		for pfn := first; pfn < end; {
+			if s.res.Frames >= maxFrames {
 				return s.res
 			}
-			s.res.Frames++
-			if s.frame(pfn) {
+			step := s.step()
+			s.res.Frames += uint64(step)
+			done, read := s.frame(pfn)
+			switch {
+			case done:
 				return s.res
+			case !read:
+				s.unread++
+			case step > 1 && pfn-first >= step: // some that were passed over may be there, too
+				pfn, s.unread = pfn-(step-1), 0
+				continue
+			default:
+				s.unread = 0
 			}
+			pfn += step
 		}
 	}
 	s.res.Complete = !roots || s.budget > 0
@@ -88,16 +99,31 @@ type scanner struct {
 	budget  int       // for judging candidates
 	buf     physmem.Frame
 	found   bool // init_mm's root
+	unread  int  // frames in a row that could not be read
+}
+
+// Where many frames in a row cannot be read, one of so many is tried, until one can be: a file that was cut off, or that lies,
+// may lack any number. What is looked for stands in the kernel image, which is larger.
+const (
+	manyUnread = 1 << 16
+	longStep   = 1 << 9
+)
+
+func (s *scanner) step() x86.PFN {
+	if s.unread >= manyUnread {
+		return longStep
+	}
+	return 1
 }
 
 func (s *scanner) add(abi *x86.ABI) {
 	s.walkers = append(s.walkers, newWalker(s.mem, abi, 0))
 }
 
-// frame looks at one frame and reports whether all has been found.
-func (s *scanner) frame(pfn x86.PFN) bool {
+// frame looks at one frame and reports whether all has been found, and whether it could be read.
+func (s *scanner) frame(pfn x86.PFN) (done, read bool) {
 	if s.mem.ReadFrame(pfn, &s.buf) != nil {
-		return false
+		return false, false
 	}
 	if s.res.VMCoreInfo == nil {
 		if text, off := vmcoreInfoIn(&s.buf); text != nil {
@@ -112,7 +138,7 @@ func (s *scanner) frame(pfn x86.PFN) bool {
 			s.budget -= w.spent(allowed)
 		}
 	}
-	return s.res.VMCoreInfo != nil && (s.found || !s.roots)
+	return s.res.VMCoreInfo != nil && (s.found || !s.roots), true
 }
 
 // booted tells the tables of a kernel that runs from those it started on, of which a copy may be left in RAM: it has

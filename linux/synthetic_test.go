@@ -3,11 +3,13 @@ package linux
 import (
 	"bytes"
 	"compress/gzip"
+	"errors"
 	"fmt"
 	"strings"
 	"testing"
 
 	"ptemu/arch/x86"
+	"ptemu/physmem"
 )
 
 // TestFakeKernels: what was built is found, with four and five levels, encrypted, without notes.
@@ -85,6 +87,25 @@ func TestRootsTogether(t *testing.T) {
 		r, err := FindRoots(b, abi, cr3)
 		if err != nil || !r.PTI || r.Kernel != b.root.Phys() || r.User != b.root.Phys()+0x1000 {
 			t.Errorf("CR3 %#x: %+v, %v", cr3, r, err)
+		}
+	}
+	b = pair()
+	delete(b.frames, b.root|1)
+	user := uint64(b.root.Phys()) | 0x1801
+	r, err := FindRoots(b, abi, user)
+	if err != nil || r.PTI || !r.UserMissing || r.Kernel != b.root.Phys() || r.User != r.Kernel {
+		t.Errorf("user root missing: %+v, %v", r, err)
+	}
+	for why, spoil := range map[string]func(*tables){
+		"a user entry without NX": func(b *tables) { b.set(b.root, 0, b.get(b.root, 0)&^(1<<63)) },
+		"no user entry":           func(b *tables) { b.set(b.root, 0, 0) },
+		"no kernel image":         func(b *tables) { b.set(b.root, 511, 0) },
+	} {
+		b := pair()
+		delete(b.frames, b.root|1)
+		spoil(b)
+		if r, err := FindRoots(b, abi, user); !errors.Is(err, physmem.ErrAbsent) {
+			t.Errorf("user root missing, %s in the frame before it: %+v, %v", why, r, err)
 		}
 	}
 	for why, spoil := range map[string]func(*tables){

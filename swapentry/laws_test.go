@@ -227,6 +227,13 @@ func TestCheck(t *testing.T) {
 		{"7.2", pud, swapped, ErrKind},
 		{"7.2", x86.LevelP4D, swapped, ErrKind},
 		{"7.2", pte, 0x07fffffffffffe00, ErrOffset}, // slot 0
+		{"7.2", pte, 0x0000000000000002, ErrOffset}, // an empty entry in which a bit flipped: the offset is all ones
+		{"6.1", pte, 0x4000000000000000, ErrOffset},
+		{"7.2", pte, 0x0000000000000100, ErrOffset}, // PROT_NONE, likewise
+		{"7.2", pmd, 0x0000000000000080, ErrOffset}, // being changed, likewise
+		{"6.1", pte, 0x000fffffedcba960, nil},       // PROT_NONE of frame 0x12345
+		{"6.1", pmd, 0x000fffffbfe009e0, nil},       // of frame 0x40000
+		{"6.1", pte, 0x0000000000000025, nil},       // present
 		{"7.2", pte, 0xfffffffffffffe00, ErrMarker}, // empty
 		{"7.2", pte, 0xffffffffffffee00, ErrMarker}, // bit 3
 		{"7.2", pte, 0xfffffffffffff600, nil},       // guard
@@ -257,6 +264,33 @@ func TestCheck(t *testing.T) {
 		var typed *EntryError
 		if !errors.Is(err, c.want) || err != nil && !errors.As(err, &typed) {
 			t.Errorf("%s %s 0x%016x: %v, want %v", c.kernel, c.level, c.raw, err, c.want)
+		}
+	}
+}
+
+// TestCheckWidth: a frame beyond the physical addresses of the machine, by whichever kind of entry.
+func TestCheckWidth(t *testing.T) {
+	p := x86.DefaultPaging(4)
+	p.PhysBits = 40
+	l := NewLayout(x86.MustABI(x86.Linux6_1(), p))
+	const last, beyond = 1<<28 - 1, 1 << 28
+	for _, c := range []struct {
+		level x86.Level
+		make  func(x86.PFN) uint64
+	}{
+		{pte, func(f x86.PFN) uint64 {
+			return ^uint64(f.Phys())&l.abi.FrameMask(pte) | x86.PageProtnone | x86.PageAccessed
+		}},
+		{pte, func(f x86.PFN) uint64 { return uint64(l.MakeReadableMigrationEntry(f).PTE()) }},
+		{pte, func(f x86.PFN) uint64 { return uint64(l.MakeHWPoisonEntry(f).PTE()) }},
+		{pte, func(f x86.PFN) uint64 { return uint64(l.MakeSwapinErrorEntry(f).PTE()) }},
+		{pmd, func(f x86.PFN) uint64 { return ^uint64((f&^511).Phys())&l.abi.FrameMask(pte)&^(1<<21-1) | x86.PagePSE }},
+	} {
+		if err := l.Check(c.level, c.make(last)); err != nil {
+			t.Errorf("the last frame: %v", err)
+		}
+		if err := l.Check(c.level, c.make(beyond)); !errors.Is(err, ErrOffset) {
+			t.Errorf("the one behind: %v", err)
 		}
 	}
 }

@@ -38,13 +38,13 @@ type Types struct {
 
 	HWPoison               uint8
 	MigrationRead          uint8
-	MigrationReadExclusive uint8
+	MigrationReadExclusive uint8 // NoType before 5.19
 	MigrationWrite         uint8
 	DevicePrivateWrite     uint8 // NoType without CONFIG_DEVICE_PRIVATE
 	DevicePrivateRead      uint8
 	DeviceExclusiveWrite   uint8 // NoType without CONFIG_DEVICE_PRIVATE; in 7.2 the one exclusive type
 	DeviceExclusiveRead    uint8 // NoType also in 7.2
-	Marker                 uint8
+	Marker                 uint8 // NoType before 5.19
 	SwapinError            uint8 // 6.1 only
 }
 
@@ -76,7 +76,7 @@ func NewLayout(abi *x86.ABI) *Layout {
 	l.young = 1 << l.pfnBits
 	l.dirty = l.young << 1
 	l.maxSlots = maxSwapfileSize(p)
-	l.ad = l.maxSlots >= l.dirty<<1
+	l.ad = k.MigrationAD && l.maxSlots >= l.dirty<<1
 	return l
 }
 
@@ -109,18 +109,22 @@ func assignTypes(k x86.Kernel) Types {
 	t := Types{
 		DevicePrivateWrite: NoType, DevicePrivateRead: NoType,
 		DeviceExclusiveWrite: NoType, DeviceExclusiveRead: NoType, SwapinError: NoType,
+		MigrationReadExclusive: NoType, Marker: NoType,
 	}
-	order := []*uint8{&t.HWPoison, &t.MigrationRead, &t.MigrationReadExclusive, &t.MigrationWrite}
-	if k.DevicePrivate {
-		order = append(order, &t.DevicePrivateWrite, &t.DevicePrivateRead, &t.DeviceExclusiveWrite)
-		if k.DeviceExclusiveTypes > 1 {
-			order = append(order, &t.DeviceExclusiveRead)
+	var order []*uint8
+	add := func(exists bool, types ...*uint8) {
+		if exists {
+			order = append(order, types...)
 		}
 	}
-	order = append(order, &t.Marker)
-	if k.SwapinErrorType {
-		order = append(order, &t.SwapinError)
-	}
+	add(true, &t.HWPoison, &t.MigrationRead)
+	add(k.MigrationExclusive, &t.MigrationReadExclusive)
+	add(true, &t.MigrationWrite)
+	add(k.DevicePrivate, &t.DevicePrivateWrite, &t.DevicePrivateRead)
+	add(k.DevicePrivate && k.DeviceExclusiveTypes > 0, &t.DeviceExclusiveWrite)
+	add(k.DevicePrivate && k.DeviceExclusiveTypes > 1, &t.DeviceExclusiveRead)
+	add(k.MarkerMask != 0, &t.Marker)
+	add(k.SwapinErrorType, &t.SwapinError)
 	t.MaxSwapfiles = uint8(1<<typeBits - len(order))
 	for i, p := range order {
 		*p = t.MaxSwapfiles + uint8(i)

@@ -70,6 +70,9 @@ func (l *Layout) Pagemap(level x86.Level, raw uint64, page uint64, f PageFacts) 
 	if f.HideFrame {
 		w &^= pmFrameMask
 	}
+	if !l.abi.Kernel().PagemapUffdWP {
+		w &^= pmUffdWP
+	}
 	return w
 }
 

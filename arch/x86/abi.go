@@ -60,23 +60,32 @@ type Kernel struct {
 
 	// DevicePrivate is CONFIG_DEVICE_PRIVATE: it reserves swap types and moves the others.
 	DevicePrivate bool
-	// DeviceExclusiveTypes is the number of device-exclusive swap types: read and write, or one (7.2).
+	// MigrationExclusive says that read-only pages that nobody else maps migrate under a swap type of their own (since
+	// 5.19).
+	MigrationExclusive bool
+	// MigrationAD says that migration entries keep A and D of the page, where there is room (since 6.1).
+	MigrationAD bool
+	// DeviceExclusiveTypes is the number of device-exclusive swap types: none (before 5.14), read and write, or one (7.2).
 	DeviceExclusiveTypes uint8
 	// SwapinErrorType says that a failed swap-in has a swap type of its own (6.1), not a marker bit.
 	SwapinErrorType bool
-	// MarkerMask holds the marker bits that exist: 1 uffd-wp, 2 poisoned, 4 guard.
+	// MarkerMask holds the marker bits that exist: 1 uffd-wp, 2 poisoned, 4 guard. Without any (before 5.19) there is no
+	// swap type for markers.
 	MarkerMask uint64
 	// Softleaf says that a zero entry decodes as "none" rather than as swap type 0, offset 0, and that
 	// non-present PMDs may be device-private (7.2).
 	Softleaf bool
 	// PagemapSwapExclusive says that /proc/pid/pagemap shows the exclusive bit of non-present pages too (6.1).
 	PagemapSwapExclusive bool
+	// PagemapUffdWP says that /proc/pid/pagemap shows write protection through userfaultfd (since 5.14).
+	PagemapUffdWP bool
 }
 
 // Linux6_1 returns the features of 6.1, without CONFIG_DEVICE_PRIVATE.
 func Linux6_1() Kernel {
 	return Kernel{
 		Release: "6.1", DevmapBit: 58, PUDLeafNeedsPresent: true, KernelRODirty: true,
+		MigrationExclusive: true, MigrationAD: true, PagemapUffdWP: true,
 		DeviceExclusiveTypes: 2, SwapinErrorType: true, MarkerMask: 1, PagemapSwapExclusive: true,
 		CollapseNeedsWrite: true,
 	}
@@ -89,6 +98,7 @@ func Linux6_12() Kernel {
 		UffdWPProtects: true, PMDModifyDropsDirty: true,
 		ProtectStops: true, ProtectRetries: true, HugeUpgrade: true, ProtectPUDs: true, RestoreTrustsWrite: true,
 		SplitKeepsDirty: true, CollapseNeedsWrite: true, CollapseSeesMarkers: true,
+		MigrationExclusive: true, MigrationAD: true, PagemapUffdWP: true,
 		DeviceExclusiveTypes: 2, MarkerMask: 3,
 	}
 }
@@ -100,6 +110,7 @@ func Linux7_2() Kernel {
 		UffdWPProtects: true, WriteCombineReplaces: true,
 		ProtectStops: true, ProtectRetries: true, ProtectBatches: true, HugeUpgrade: true, ProtectPUDs: true,
 		RestoreTrustsWrite: true, SplitKeepsDirty: true, HugeZeroSpecial: true, CollapseSeesMarkers: true,
+		MigrationExclusive: true, MigrationAD: true, PagemapUffdWP: true,
 		DeviceExclusiveTypes: 1, MarkerMask: 7, Softleaf: true,
 	}
 }

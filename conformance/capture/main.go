@@ -6,7 +6,7 @@
 // every pagemap word of the guest is held against QEMU's own walk, so that a broken
 // truth is found here and not in the tests that rely on it.
 //
-// Usage: capture [-list [-usual]] [-kernels DIR] [-out DIR] [-timeout D] VARIANT...
+// Usage: capture [-list [-usual] [VARIANT...]] [-kernels DIR] [-out DIR] [-timeout D] VARIANT...
 package main
 
 import (
@@ -24,17 +24,14 @@ import (
 func main() {
 	kernels := flag.String("kernels", "", "folder with prepared kernels (capture.sh prepare)")
 	out := flag.String("out", "", "folder that the captures go to")
-	list := flag.Bool("list", false, "print the variants: name, kernel, what is special")
+	list := flag.Bool("list", false, "print the variants, or those named: name, kernel, what is special")
 	isUsual := flag.Bool("usual", false, "with -list: only those that are made when none is named")
 	timeout := flag.Duration("timeout", 10*time.Minute, "time that one capture may take")
 	flag.Parse()
 	if *list {
-		listed := variants
-		if *isUsual {
-			listed = usual()
-		}
-		for _, v := range listed {
-			fmt.Printf("%s\t%s\t%s\n", v.name, v.kernel, v.what)
+		if err := printVariants(*isUsual, flag.Args()); err != nil {
+			fmt.Fprintf(os.Stderr, "capture: %v\n", err)
+			os.Exit(1)
 		}
 		return
 	}
@@ -50,6 +47,28 @@ func main() {
 			os.Exit(1)
 		}
 	}
+}
+
+// printVariants lists those named, or all.
+func printVariants(isUsual bool, names []string) error {
+	listed := variants
+	if isUsual {
+		listed = usual()
+	}
+	if len(names) > 0 {
+		listed = nil
+	}
+	for _, name := range names {
+		v, err := findVariant(name)
+		if err != nil {
+			return fmt.Errorf("%s: %w", name, err)
+		}
+		listed = append(listed, v)
+	}
+	for _, v := range listed {
+		fmt.Printf("%s\t%s\t%s\n", v.name, v.kernel, v.what)
+	}
+	return nil
 }
 
 // captureOne replaces the variant's folder when, and only when, everything went well.

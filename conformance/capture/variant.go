@@ -1,7 +1,6 @@
 package main
 
 import (
-	"fmt"
 	"strconv"
 	"strings"
 )
@@ -82,13 +81,14 @@ func usual() []variant {
 	return variants[:n]
 }
 
+// findVariant returns the variant of a name: one of the list, or one that the name describes.
 func findVariant(name string) (variant, error) {
 	for _, v := range variants {
 		if v.name == name {
 			return v, nil
 		}
 	}
-	return variant{}, fmt.Errorf("no such variant (capture -list)")
+	return describedVariant(name)
 }
 
 // memory is the machine's memory in MiB.
@@ -108,10 +108,10 @@ func (v variant) qemuArgs() []string {
 	}
 }
 
-// kernelArgs switch off what changes entries by itself, and the Go runtime's signals. What the kernel does
-// not know becomes the guest's environment.
+// kernelArgs switch off what changes entries by itself, the Go runtime's signals, and checks of interrupts that fail where
+// the host is busy. What the kernel does not know becomes the guest's environment.
 func (v variant) kernelArgs() string {
-	args := "console=ttyS0 quiet panic=-1 numa_balancing=disable damon_stat.enabled=0 GODEBUG=asyncpreemptoff=1 " + v.options
+	args := "console=ttyS0 quiet panic=-1 no_timer_check noirqdebug numa_balancing=disable damon_stat.enabled=0 GODEBUG=asyncpreemptoff=1 " + v.options
 	if v.mode != "" {
 		args += " PTEMU_GUEST=" + v.mode
 	}

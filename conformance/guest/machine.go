@@ -29,7 +29,11 @@ func setUp() (*os.File, error) {
 		if err := os.MkdirAll(m.dir, 0o755); err != nil {
 			return nil, err
 		}
-		if err := unix.Mount(m.fs, m.dir, m.fs, 0, m.options); err != nil && !errors.Is(err, unix.EBUSY) {
+		err := unix.Mount(m.fs, m.dir, m.fs, 0, m.options)
+		if m.options != "" && errors.Is(err, unix.EINVAL) {
+			err = unix.Mount(m.fs, m.dir, m.fs, 0, "") // PREEMPT_RT has no huge pages
+		}
+		if err != nil && !errors.Is(err, unix.EBUSY) {
 			return nil, fmt.Errorf("mount %s: %w", m.dir, err)
 		}
 	}
@@ -42,11 +46,13 @@ func setUp() (*os.File, error) {
 		return console, err
 	}
 	quietKernel(console)
-	// The first device is preferred and small, so that both swap types occur.
-	if err := startSwap("/dev/ram0", 256, 2); err != nil {
-		return console, err
+	// The first device is preferred and small, so that both swap types occur. Without the module there is none.
+	for i, pages := range []uint32{256, 4096} {
+		if err := startSwap(fmt.Sprintf("/dev/ram%d", i), pages, 2-i); err != nil {
+			fmt.Fprintln(console, "NOTE swap", err)
+		}
 	}
-	return console, startSwap("/dev/ram1", 4096, 1)
+	return console, nil
 }
 
 // loadModules loads /modules/*.ko in the order of their names.

@@ -164,7 +164,11 @@ func (b *builder) anonSized(name string, length, advice int) (*region, error) {
 	if err != nil {
 		return nil, err
 	}
-	return r, r.advise(0, r.pages(), advice)
+	err = r.advise(0, r.pages(), advice)
+	if advice == unix.MADV_NOHUGEPAGE && errors.Is(err, unix.EINVAL) {
+		err = nil // a kernel without huge pages (PREEMPT_RT) knows no such advice
+	}
+	return r, err
 }
 
 // written adds a private anonymous region with every page written.

@@ -32,8 +32,11 @@ func (b *builder) buildShared() error {
 		fmt.Fprintln(b.notes, "NOTE", forkSwap.name, err)
 	}
 	thp, err := b.huge("thp_cow", 2)
-	if err != nil {
+	switch {
+	case thp == nil:
 		return err
+	case err != nil: // its pages are small then
+		fmt.Fprintln(b.notes, "NOTE", thp.name, err)
 	}
 	thp.write(0, thp.pages())
 

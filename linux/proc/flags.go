@@ -71,22 +71,26 @@ var flagBits = []struct {
 	{"PKEY_BIT0", "", 32}, {"PKEY_BIT1", "", 33}, {"PKEY_BIT2", "", 34}, {"PKEY_BIT3", "", 35},
 }
 
-// laterBits are those that arrived after 6.1, with the releases in which the bit is where it says. A release of {} has no end.
+// laterBits are those that not all releases have, with the releases in which the bit is where it says: from the first to
+// before the second. {} is no bound.
 var laterBits = []struct {
 	name, code  string
 	bit         uint
 	since, till version
 	certain     bool
 }{
-	{"UFFD_MINOR", "ui", 37, version{}, version{6, 6}, true},
+	{"DENYWRITE", "dw", 11, version{}, version{5, 15}, true},
+	{"UFFD_MINOR", "ui", 37, version{5, 13}, version{6, 6}, true},
 	{"UFFD_MINOR", "ui", 38, version{6, 6}, version{6, 13}, true},
-	{"UFFD_MINOR", "ui", 41, version{6, 13}, version{}, false},
+	{"UFFD_MINOR", "ui", 38, version{6, 13}, version{6, 16}, false}, // moved by updates of these, too
+	{"UFFD_MINOR", "ui", 41, version{6, 16}, version{}, true},
 	{"LOCKONFAULT", "lf", 19, version{6, 12}, version{}, true},
 	{"SHADOW_STACK", "ss", 37, version{6, 6}, version{}, true},
 	{"DROPPABLE", "dp", 40, version{6, 11}, version{}, true},
-	{"SEALED", "sl", 63, version{6, 10}, version{6, 13}, true},
-	{"SEALED", "sl", 42, version{6, 13}, version{}, false},
+	{"SEALED", "sl", 63, version{6, 10}, version{6, 17}, true},
+	{"SEALED", "sl", 42, version{6, 17}, version{}, true},
 	{"MAYBE_GUARD", "gu", 11, version{6, 19}, version{}, true},
+	{"UFFD_RWP", "ur", 43, version{7, 3}, version{}, true},
 }
 
 // flagSet decides what the bits mean: by the kernel's own enumeration since 6.19, before that by its release.
@@ -120,7 +124,7 @@ func (f *finder) flagSet() *flagSet {
 		}
 		set(b.name, b.code, b.bit)
 		if !enum && !b.certain {
-			f.assume("vm_flags "+b.code, fmt.Sprintf("bit %d", b.bit), "the kernel's types do not say, and the bit moved between 6.12 and 7.2")
+			f.assume("vm_flags "+b.code, fmt.Sprintf("bit %d", b.bit), "the kernel's types do not say, and the bit moved within this release")
 		}
 	}
 	if enum {

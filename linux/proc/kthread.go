@@ -18,9 +18,9 @@ type kthreadShape struct {
 }
 
 func (s *kthreadShape) wants() []want {
-	m := func(to *member, typ, name string) want { return want{to, typ, []string{name}, true} }
+	m := func(to *member, typ string, names ...string) want { return want{to, typ, names, true} }
 	return []want{
-		m(&s.private, "task_struct", "worker_private"),
+		m(&s.private, "task_struct", "worker_private", "set_child_tid"), // the latter before 5.17
 		m(&s.fullName, "kthread", "full_name"),
 		m(&s.data, "kthread", "data"),
 		m(&s.pool, "worker", "pool"),
