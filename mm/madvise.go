@@ -322,11 +322,19 @@ func (s *Space) fillGuards(r pgtable.Range) (x86.Virt, error) {
 			p.Set(i, guard)
 		}
 		p.Unlock()
-		if !e.None() && e != guard {
+		if !e.None() && !s.isGuard(e) {
 			return va, nil
 		}
 	}
 	return r.Last + 1, nil
+}
+
+// isGuard reports that e is a guard marker. One that mremap moved is soft-dirty, too.
+//
+// Linux: mm/madvise.c:is_guard_pte_marker()
+func (s *Space) isGuard(e x86.PTE) bool {
+	d := s.m.layout.Decode(x86.LevelPTE, uint64(e))
+	return d.Kind == swapentry.KindMarker && d.Marker&swapentry.MarkerGuard != 0
 }
 
 // removeGuards empties the slots of r that are guard markers. Linux: mm/madvise.c:madvise_guard_remove()
@@ -339,8 +347,7 @@ func (s *Space) removeGuards(c *CPU, r pgtable.Range) error {
 		defer p.Unlock()
 		first, last := slot.Slots()
 		for i := first; i <= last; i++ {
-			d := s.m.layout.Decode(x86.LevelPTE, uint64(p.Get(i)))
-			if d.Kind == swapentry.KindMarker && d.Marker&swapentry.MarkerGuard != 0 {
+			if s.isGuard(p.Get(i)) {
 				p.Clear(i)
 			}
 		}
