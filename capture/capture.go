@@ -42,6 +42,8 @@ type Options struct {
 	// MaxUnpackRatio is how many times the size of a compressed file may come out of it, where that is more than
 	// 256 MiB. 0 stands for 1000; negative, for no limit.
 	MaxUnpackRatio int64
+	// Progress, if not nil, is told how much of a compressed file has been unpacked, from 0 to 1, while it is.
+	Progress func(float64)
 }
 
 // Capture is an open memory capture.
@@ -103,7 +105,7 @@ func (c *Capture) open(src *source, opt Options) error {
 	}
 	prefix := ""
 	if unpack.Sniff(head) != unpack.None {
-		s, err := unpack.Open(c.Path, src, opt.MaxUnpackRatio)
+		s, err := unpack.Open(c.Path, watched(src, opt.Progress), opt.MaxUnpackRatio)
 		if err != nil {
 			return err
 		}
@@ -129,6 +131,23 @@ func (c *Capture) open(src *source, opt Options) error {
 	}
 	return nil
 }
+
+// watched returns the source as a reader that tells f how far it was read.
+func watched(src *source, f func(float64)) io.ReaderAt {
+	if f == nil || src.size <= 0 {
+		return src
+	}
+	return readerAtFunc(func(p []byte, off int64) (int, error) {
+		n, err := src.ReadAt(p, off)
+		f(float64(off+int64(n)) / float64(src.size))
+		return n, err
+	})
+}
+
+type readerAtFunc func([]byte, int64) (int, error)
+
+// ReadAt implements [io.ReaderAt].
+func (f readerAtFunc) ReadAt(p []byte, off int64) (int, error) { return f(p, off) }
 
 func (c *Capture) openFormat(format Format, r io.ReaderAt, size int64, sizeOf func() (int64, error), head []byte, opt Options) error {
 	switch format {

@@ -69,7 +69,8 @@ var floors = map[string][]string{
 	"internal/ptdump": {"internal/ptdump/usage", "internal/ptdump/report", "internal/ptdump/tree", "internal/ptdump/where",
 		"internal/ptdump/entries", "internal/ptdump/runs", "internal/ptdump/space", "internal/ptdump/kept", "internal/ptdump/session",
 		"internal/ptdump/ps", "internal/ptdump/who", "internal/ptdump/audit", "internal/ptdump/diff", "internal/ptdump/picture",
-		"arch/x86", "arch/x86/mmu", "capture", "capture/elfnote", "capture/elfcore", "linux", "linux/proc", "pgtable", "physmem"},
+		"arch/x86", "arch/x86/mmu", "capture", "capture/elfnote", "capture/elfcore", "linux", "linux/kallsyms", "linux/proc", "pgtable",
+		"physmem"},
 	"cmd/ptdump": {"internal/ptdump"},
 
 	"litmus":            {"mm", "thp", "pgtable", "swapentry", "arch/x86/mmu", "physmem", "arch/x86", "capture/elfcore", "capture/elfnote"},

@@ -131,7 +131,7 @@ func (o *options) runAudit(cmd *cobra.Command, args []string) error {
 // openForAudit is [OpenForProcesses]; --pid is not looked at before the processes are known.
 func openForAudit(ctx context.Context, path string, m *session.Options) (*session.Session, error) {
 	all := *m
-	all.PID = nil
+	all.Process = nil
 	return session.OpenForProcesses(ctx, path, &all)
 }
 
@@ -154,9 +154,9 @@ func (o *options) auditHelp() error {
 
 // auditTargets finds what to audit: all processes, or what there is if they cannot be found.
 func (o *options) auditTargets(cmd *cobra.Command, w *work) (*audit.Input, error) {
-	var pid *int
-	if cmd.Flags().Changed("pid") {
-		pid = &o.pid
+	named, err := o.process(cmd.Flags())
+	if err != nil {
+		return nil, err
 	}
 	if w.System.Chosen != nil {
 		return audit.NewInput(w.Tree, nil, "--cr3 names one tree", nil)
@@ -167,12 +167,20 @@ func (o *options) auditTargets(cmd *cobra.Command, w *work) (*audit.Input, error
 	switch {
 	case cmd.Context().Err() != nil:
 		return nil, cmd.Context().Err()
-	case err != nil && pid != nil:
-		return nil, fmt.Errorf("%s: --pid %d: %w", w.Capture.Path, *pid, err)
+	case err != nil && named != nil:
+		return nil, fmt.Errorf("%s: --pid: %w", w.Capture.Path, err)
 	case err != nil:
 		return audit.NewInput(w.Tree, nil, strings.ReplaceAll(err.Error(), "\n", "; "), nil)
 	}
 	warnAll(o.stderr, spaces.Procs.Warnings)
+	var pid *int
+	if named != nil {
+		p, _, err := spaces.Named(*named)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", w.Capture.Path, err)
+		}
+		pid = &p.PID
+	}
 	in, err := audit.NewInput(w.Tree, spaces, "", pid)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", w.Capture.Path, err)

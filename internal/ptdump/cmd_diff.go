@@ -62,7 +62,7 @@ func newDiffCommand(o *options) *cobra.Command {
 	flags.BoolVar(&f.entries, "entries", false, "every entry on a line of its own")
 	flags.BoolVar(&o.user, "user", false, "only processes")
 	flags.BoolVar(&o.kernelHalf, "kernel-half", false, "only the kernel")
-	flags.StringArrayVar(&o.ranges, "range", nil, "only the addresses `A-B`, B excluded, or A+SIZE; may be repeated")
+	flags.StringArrayVar(&o.ranges, "range", nil, "only the addresses `A-B`, B excluded, A+SIZE, or the page of A; may be repeated")
 	o.addJobs(cmd)
 	o.addOutput(cmd, formatNames)
 	o.addMachine(cmd)

@@ -16,9 +16,10 @@ const dumpLong = `Print the address space as ranges: neighbouring entries of equ
 they lie in. Entries that map nothing are part of the picture: a run of swapped pages is a range, with what it says.
 
 A line says: addresses (the end is excluded), size, level of the entries, effective rights (r w x, u: from user mode),
-kind, frames or swap slots (first-last, or "scattered" if they do not follow one another), flags that all entries have,
-and how many were accessed or are dirty. A line that begins with ! is a part that could not be explained. Where a range
-repeats at equal distances, in all but the address, "... and N more like it" stands for the repetitions.
+kind, frames or swap slots (first-last, "each" if all name the same, "scattered" if they do not follow one another), flags
+that all entries have, and how many were accessed or are dirty. A line that begins with ! is a part that could not be
+explained. Where a range repeats at equal distances, in all but the address, "... and N more like it" stands for the
+repetitions.
 
 --style kernel prints what the kernel's own debugfs files page_tables/kernel, current_kernel and current_user print, so
 that diff compares them: with --root swapper the first, with the other roots of a process the others.
@@ -29,6 +30,7 @@ const dumpExample = `  ptdump vmcore
   ptdump dump --kernel-half vmcore
   ptdump dump --kind swap,migration,marker vmcore       what is not in memory
   ptdump dump --where 'w && x' vmcore                   writable and executable
+  ptdump dump --region modules --region vmalloc vmcore
   ptdump dump --style kernel --root swapper vmcore | diff - page_tables-kernel.txt
   ptdump dump --format jsonl -o ranges.jsonl vmcore`
 
@@ -56,8 +58,8 @@ func (o *options) runDump(cmd *cobra.Command, path string) error {
 			return usage.Errorf("--style kernel is text: it does not go with --format %s", o.format)
 		case o.where != "" || len(o.kinds) > 0:
 			return usage.Errorf("--style kernel prints every entry: it does not go with --where and --kind")
-		case len(o.ranges) > 1:
-			return usage.Errorf("--style kernel takes one --range")
+		case len(o.ranges)+len(o.regions) > 1:
+			return errOneRange
 		}
 	}
 	return o.run(cmd, path, func(w *work) error {
@@ -71,11 +73,17 @@ func (o *options) runDump(cmd *cobra.Command, path string) error {
 				return err
 			}
 		}
+		o.noteNothing(w.tally)
 		return out.Close()
 	})
 }
 
+var errOneRange = usage.Errorf("--style kernel takes one --range, or one --region that is in one place")
+
 func (w *work) kernelStyle(ctx context.Context) error {
+	if len(w.filters) > 1 {
+		return errOneRange
+	}
 	out := &remarkCounter{w: w.out, ctx: ctx, start: true}
 	if err := runs.KernelStyle(w.Tree, w.filters[0], linux.KernelMarkers(w.System), out); err != nil {
 		return err

@@ -221,7 +221,7 @@ func TestDiffCommand(t *testing.T) {
 		t.Errorf("got  %q\nwant %q", got, want)
 	}
 	for args, n := range map[string]int{
-		"--only mapped --entries": 2 + 2, "--user": 4, "--kernel-half": 1, "--pid 10": 2,
+		"--only mapped --entries": 2, "--only mapped,process --entries": 2 + 2, "--ignore process": 3, "--user": 4, "--kernel-half": 1, "--pid 10": 2,
 		"--ignore mapped,became-writable,soft-dirty,dirtied --pid 10": 0, "--range 402000-403000 --entries --pid 10": 1,
 	} {
 		line := append(append([]string{"diff", "--format", "jsonl"}, strings.Fields(args)...), before, after)

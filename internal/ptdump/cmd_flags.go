@@ -1,8 +1,8 @@
 package ptdump
 
 import (
+	"fmt"
 	"io"
-	"math/bits"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -11,8 +11,10 @@ import (
 	"ptemu/arch/x86"
 	"ptemu/capture"
 	"ptemu/internal/ptdump/session"
+	"ptemu/internal/ptdump/space"
 	"ptemu/internal/ptdump/usage"
 	"ptemu/internal/ptdump/where"
+	"ptemu/linux"
 )
 
 // options are the command line's flags, as given.
@@ -25,7 +27,7 @@ type options struct {
 	maxRatio int64
 	// The machine and its kernel.
 	cr3, root     string
-	pid           int
+	pid           string
 	cpu, levels   int
 	kernel        string
 	devicePrivate string
@@ -33,7 +35,7 @@ type options struct {
 	l1tf          uint8
 	encMask       string
 	// What to walk.
-	ranges           []string
+	ranges, regions  []string
 	user, kernelHalf bool
 	kinds            []string
 	where            string
@@ -49,7 +51,8 @@ type options struct {
 	who   whoOptions
 	audit auditFlags
 
-	find session.ProcessFinder // nil: that of package proc
+	find      session.ProcessFinder // nil: that of package proc
+	unpackBar bool                  // no other bar follows that of unpacking
 }
 
 // Values of flags, in the order in which completion offers them.
@@ -96,7 +99,8 @@ func (o *options) addMachine(cmd *cobra.Command) {
 	choice(cmd, &o.root, "root", "", session.RootNames,
 		"which `TREE`: CR3's own, the kernel's swapper_pg_dir, or with PTI one of the pair")
 	f.IntVar(&o.levels, "levels", 0, "paging levels `N`, 4 or 5 (default: what the capture says)")
-	choice(cmd, &o.kernel, "kernel", "", kernelNames(), "read entries as this `RELEASE` writes them")
+	f.StringVar(&o.kernel, "kernel", "auto", "read entries as this `RELEASE` writes them: 6.18, or as uname -r prints it")
+	complete(cmd, "kernel", kernelNames())
 	addSwitch(cmd, &o.devicePrivate, "device-private",
 		"whether the kernel has CONFIG_DEVICE_PRIVATE, which moves swap type numbers")
 	f.Uint8Var(&o.physBits, "phys-bits", 0, "physical address width of the CPU, `N` bits (default: 52 if the capture does not say)")
@@ -114,7 +118,8 @@ func (o *options) addMachine(cmd *cobra.Command) {
 
 // addPID adds the flag that chooses a process.
 func (o *options) addPID(cmd *cobra.Command) {
-	cmd.Flags().IntVar(&o.pid, "pid", 0, "the tables of the process with this `PID` (see ptdump ps)")
+	cmd.Flags().StringVar(&o.pid, "pid", "", "the tables of the process with this `PID`, or name if only one has it (see ptdump ps)")
+	completeFunc(cmd, "pid", completePIDs)
 }
 
 // addJobs adds the flag of commands that walk several trees at a time.
@@ -129,10 +134,13 @@ func (o *options) addWalk(cmd *cobra.Command) {
 	f.BoolVar(&o.user, "user", false, "only the user half")
 	f.BoolVar(&o.kernelHalf, "kernel-half", false, "only the kernel half")
 	f.StringArrayVar(&o.ranges, "range", nil,
-		"only the addresses `A-B`, B excluded, or A+SIZE (hex; SIZE also as 2M); may be repeated")
+		"only the addresses `A-B`, B excluded, A+SIZE, or the page of A (hex, or a symbol; SIZE also as 2M); may be repeated")
+	f.StringArrayVar(&o.regions, "region", nil, "only the region of this `NAME`, as vmalloc or kernel-text; may be repeated")
+	complete(cmd, "region", regionNames())
 	f.StringSliceVar(&o.kinds, "kind", nil, "only entries of this `KIND`, as swap; several with commas")
 	f.StringVar(&o.where, "where", "", "only entries for which `EXPR` is true, as 'w && x' (see ptdump help where)")
 	complete(cmd, "kind", kindNames())
+	completeFunc(cmd, "where", completeWhere)
 }
 
 func (o *options) machine(flags *pflag.FlagSet) (*session.Options, error) {
@@ -144,8 +152,9 @@ func (o *options) machine(flags *pflag.FlagSet) (*session.Options, error) {
 	if flags.Changed("cpu") {
 		m.CPU = o.cpu
 	}
-	if flags.Changed("pid") {
-		m.PID = &o.pid
+	var err error
+	if m.Process, err = o.process(flags); err != nil {
+		return nil, err
 	}
 	base, err := optionalHex("--raw-base", o.rawBase)
 	switch {
@@ -162,10 +171,18 @@ func (o *options) machine(flags *pflag.FlagSet) (*session.Options, error) {
 	if m.EncMask, err = optionalHex("--enc-mask", o.encMask); err != nil {
 		return nil, err
 	}
+	if m.EncMask != nil {
+		p := x86.DefaultPaging(4)
+		p.EncMask = *m.EncMask
+		if err := p.Validate(); err != nil {
+			_, want, _ := strings.Cut(err.Error(), "want ")
+			return nil, usage.Errorf("--enc-mask %#x: want %s", *m.EncMask, want)
+		}
+	}
 	switch {
 	case o.jobs < 0:
 		return nil, usage.Errorf("--jobs %d: want 1 or more, or 0 for one for each CPU", o.jobs)
-	case m.PID != nil && (m.CR3 != nil || o.root == "swapper"):
+	case m.Process != nil && (m.CR3 != nil || o.root == "swapper"):
 		return nil, usage.Errorf("--pid names a process, --cr3 and --root swapper another tree: give one of them")
 	case flags.Changed("cpu") && o.cpu < 0:
 		return nil, usage.Errorf("--cpu %d: CPUs are counted from 0", o.cpu)
@@ -175,23 +192,32 @@ func (o *options) machine(flags *pflag.FlagSet) (*session.Options, error) {
 		return nil, usage.Errorf("--phys-bits %d: want 32 to 52", o.physBits)
 	case o.l1tf != 0 && (o.l1tf < 36 || o.l1tf > 52):
 		return nil, usage.Errorf("--l1tf %d: want 36 to 52, or 0", o.l1tf)
-	case m.EncMask != nil && bits.OnesCount64(*m.EncMask) > 1:
-		return nil, usage.Errorf("--enc-mask %#x: want a single bit", *m.EncMask)
 	case m.CR3 != nil && o.root == "swapper":
 		return nil, usage.Errorf("--cr3 and --root swapper contradict each other")
 	}
 	if o.kernel != "auto" {
-		k, err := x86.KernelNamed(o.kernel)
-		if err != nil {
-			return nil, &usage.Error{Err: err}
+		if !linux.IsRelease(o.kernel) {
+			return nil, usage.Errorf("--kernel %q: want auto or a release, as 6.18 or 6.12.107+deb13-amd64", o.kernel)
 		}
-		m.Kernel = &k
+		m.Kernel = o.kernel
 	}
 	if o.devicePrivate != "auto" {
 		on := o.devicePrivate == "on"
 		m.DevicePrivate = &on
 	}
 	return m, nil
+}
+
+// process is the process that --pid names, nil if it is not given.
+func (o *options) process(flags *pflag.FlagSet) (*space.Name, error) {
+	if !flags.Changed("pid") || flags.Lookup("pid").Value.Type() != "string" { // others are lists of numbers
+		return nil, nil
+	}
+	name, err := space.ParseName(o.pid)
+	if err != nil {
+		return nil, &usage.Error{Err: fmt.Errorf("--pid: %w", err)}
+	}
+	return &name, nil
 }
 
 func optionalHex(what, s string) (*uint64, error) {

@@ -2,7 +2,6 @@ package ptdump
 
 import (
 	"encoding/json"
-	"errors"
 	"fmt"
 	"strings"
 
@@ -10,11 +9,11 @@ import (
 
 	"ptemu/internal/ptdump/report"
 	"ptemu/internal/ptdump/session"
-	"ptemu/linux"
 )
 
 const infoLong = `Print what is in a capture: its format, memory and processors; which kernel and which root tables were found in it and
-how; and what had to be assumed because the capture does not tell. Flags overrule what is found.
+how; and what had to be assumed because the capture does not tell. Flags overrule what is found. What can be read is
+printed even where the root table that the capture names cannot be: that is among the warnings, and the exit code is 1.
 
 Formats:
   text   for reading
@@ -44,11 +43,13 @@ func (o *options) runInfo(cmd *cobra.Command, path string) error {
 	if err != nil {
 		return err
 	}
+	bar := o.unpacking(path, m)
 	in, err := session.Open(cmd.Context(), path, m)
+	bar.end()
 	if in != nil {
 		defer in.Close()
 	}
-	if err != nil && (in == nil || !errors.Is(err, linux.ErrNoRoot)) {
+	if in == nil || cmd.Context().Err() != nil {
 		return err
 	}
 	out, openErr := openOut(o.out, o.stdout, path)
@@ -68,7 +69,14 @@ func (o *options) runInfo(cmd *cobra.Command, path string) error {
 	if _, err := out.Write(b); err != nil {
 		return err
 	}
-	return out.keep()
+	if err := out.keep(); err != nil {
+		return err
+	}
+	if i.unusable != "" {
+		fmt.Fprintf(o.stderr, "ptdump: %s\n", report.Printable(i.unusable))
+		return errFinding
+	}
+	return nil
 }
 
 // in returns the info in one of the formats.
@@ -115,6 +123,9 @@ func (i *info) rows() [][]string {
 	add("capture", "memory", fmt.Sprint(i.Memory))
 	for _, r := range i.Ranges {
 		add("memory", r.Start, r.End)
+	}
+	if i.MoreRanges > 0 {
+		add("capture", "more_ranges", fmt.Sprint(i.MoreRanges))
 	}
 	add("kernel", "release", i.Release)
 	add("kernel", "profile", i.Profile)

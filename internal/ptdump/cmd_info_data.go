@@ -1,7 +1,10 @@
 package ptdump
 
 import (
+	"errors"
 	"fmt"
+	"slices"
+	"strings"
 
 	"ptemu/internal/ptdump/session"
 	"ptemu/linux"
@@ -9,13 +12,15 @@ import (
 
 // info is what ptdump info prints; its JSON form is stable. Addresses are hex strings.
 type info struct {
-	Path    string      `json:"path"`
-	Format  string      `json:"format"`
-	Size    int64       `json:"size"` // of the file
-	Memory  uint64      `json:"memory"`
-	Ranges  []infoRange `json:"ranges"`
-	CPUs    []infoCPU   `json:"cpus"`
-	Release string      `json:"release,omitempty"`
+	Path   string      `json:"path"`
+	Format string      `json:"format"`
+	Size   int64       `json:"size"` // of the file
+	Memory uint64      `json:"memory"`
+	Ranges []infoRange `json:"ranges"`
+	// MoreRanges is how many are not among the ranges, of a file that says more than maxInfoRanges.
+	MoreRanges int       `json:"more_ranges,omitempty"`
+	CPUs       []infoCPU `json:"cpus"`
+	Release    string    `json:"release,omitempty"`
 	// Profile is the kernel whose entries these are taken for.
 	Profile       string        `json:"profile"`
 	DevicePrivate bool          `json:"device_private"`
@@ -29,7 +34,13 @@ type info struct {
 	Found         []infoFinding `json:"found"`
 	Assumed       []infoFinding `json:"assumed"`
 	Warnings      []string      `json:"warnings"`
+
+	// unusable is why the root table that the capture names cannot be used, "" if it can or if there is none.
+	unusable string
 }
+
+// maxInfoRanges bounds the ranges of memory that are listed: each takes far more to print than to know.
+const maxInfoRanges = 1 << 16
 
 type infoRange struct {
 	Start string `json:"start"`
@@ -86,8 +97,12 @@ func makeInfo(o *session.Session, rootErr error) *info {
 		Found: findings(s.Facts), Assumed: findings(s.Assumptions),
 		Warnings: append(append([]string{}, c.Remarks...), s.Warnings...),
 	}
-	for _, r := range c.Mem.Ranges() {
+	for n, r := range c.Mem.Ranges() {
 		i.Memory += r.Len()
+		if n >= maxInfoRanges {
+			i.MoreRanges++
+			continue
+		}
 		i.Ranges = append(i.Ranges, infoRange{r.Start.String(), r.End.String(), r.Len()})
 	}
 	for n := range c.CPUs {
@@ -102,8 +117,18 @@ func makeInfo(o *session.Session, rootErr error) *info {
 	if s.InitMM != nil {
 		i.InitMM = makeInfoRoots(*s.InitMM)
 	}
-	if rootErr == nil {
+	switch {
+	case rootErr == nil:
 		i.Root = &infoRoot{o.Root.String(), o.RootWhy}
+	case !errors.Is(rootErr, linux.ErrNoRoot):
+		i.unusable = rootErr.Error()
+		said := func(w string) bool { return strings.Contains(w, strings.TrimPrefix(i.unusable, c.Path+": ")) }
+		if !slices.ContainsFunc(i.Warnings, said) {
+			i.Warnings = append(i.Warnings, i.unusable)
+		}
+	}
+	if o.NoUser != "" {
+		i.Warnings = append(i.Warnings, "no user half: "+o.NoUser)
 	}
 	for _, m := range s.Markers() {
 		i.Regions = append(i.Regions, infoRegion{m.Addr.String(), m.Name})
@@ -133,7 +158,7 @@ func makeInfoCPU(o *session.Session, n int) infoCPU {
 }
 
 func makeInfoRoots(r linux.Roots) *infoRoots {
-	return &infoRoots{r.Kernel.String(), r.User.String(), r.PTI, r.Why}
+	return &infoRoots{r.Kernel.String(), r.User.String(), r.PTI || r.UserMissing, r.Why}
 }
 
 func findings(fs []linux.Finding) []infoFinding {

@@ -23,10 +23,14 @@ func (i *info) text(c report.Palette) []byte {
 		size = fmt.Sprintf(", %d bytes", i.Size)
 	}
 	line("format", "%s%s", i.Format, size)
-	line("memory", "%s in %s", report.AppendSize(nil, i.Memory), report.Plural(len(i.Ranges), "range"))
+	line("memory", "%s in %s", report.AppendSize(nil, i.Memory), report.Plural(len(i.Ranges)+i.MoreRanges, "range"))
 	for n, r := range i.Ranges {
 		if n == infoRanges {
-			line("", "... and %d more (--format json has all)", len(i.Ranges)-n)
+			json := "all"
+			if i.MoreRanges > 0 {
+				json = fmt.Sprint(len(i.Ranges))
+			}
+			line("", "... and %d more (--format json has %s)", len(i.Ranges)+i.MoreRanges-n, json)
 			break
 		}
 		line("", "%s-%s %s", r.Start, r.End, report.AppendSize(nil, r.Size))
@@ -48,6 +52,8 @@ func (i *info) text(c report.Palette) []byte {
 	}
 	if i.Root != nil {
 		line("root", "%s: %s", i.Root.Addr, i.Root.Why)
+	} else if i.unusable != "" {
+		line("root", "none that can be used: see the warnings")
 	} else {
 		line("root", "none known: give one with --cr3")
 	}
@@ -94,7 +100,7 @@ func (i *info) textCPUs(b *bytes.Buffer, c report.Palette) {
 
 func (r *infoRoots) text() string {
 	addr := r.Kernel
-	if r.PTI {
+	if r.PTI && r.User != r.Kernel {
 		addr = fmt.Sprintf("kernel %s, user %s", r.Kernel, r.User)
 	}
 	return strings.TrimSuffix(addr+"; "+r.Why, "; ")

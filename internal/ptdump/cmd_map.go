@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"math"
 	"path/filepath"
-	"strconv"
 
 	"github.com/spf13/cobra"
 
@@ -31,7 +30,7 @@ their protection key. Press ? in the page for the keys; /ADDRESS goes to an addr
 
 As SVG it is the first view alone, to print or to put into a report.
 
-With a PID it is the address space of that process, and its areas are shown beside the entries. Without, that of the root that
+With a PID (or the name of a process, if only one has it) it is the address space of that process, and its areas are shown beside the entries. Without, that of the root that
 the other flags choose.
 
 A page holds every entry, with all its bits, unless it would be larger than --max-size: then first the frames of those tables are left out that
@@ -54,7 +53,7 @@ func newMapCommand(o *options) *cobra.Command {
 	}
 	f := cmd.Flags()
 	f.SortFlags = false
-	cmd.ValidArgsFunction = completeCaptures(1)
+	cmd.ValidArgsFunction = completeCaptureAndPID
 	choice(cmd, &m.format, "format", "f", mapFormats, "draw as `FORMAT`; auto: what the name of the file says")
 	f.StringVarP(&o.out, "output", "o", "", "write to `FILE`, which appears only when it is whole")
 	f.StringVar(&m.maxSize, "max-size", "16M", "leave out details rather than write a page of more than `SIZE` bytes; 0: whatever it takes")
@@ -75,9 +74,6 @@ func mapArgs(_ *cobra.Command, args []string) error {
 
 func (o *mapOptions) run(cmd *cobra.Command, args []string) error {
 	if len(args) == 2 {
-		if _, err := strconv.ParseUint(args[1], 10, 31); err != nil {
-			return usage.Errorf("PID %q: want a number", args[1])
-		}
 		if cmd.Flags().Changed("pid") {
 			return usage.Errorf("a PID and --pid are given: give one of them")
 		}
@@ -112,7 +108,7 @@ func (o *mapOptions) svg() (svg bool, err error) {
 
 // drawMap makes the picture and writes it.
 func (w *work) drawMap(ctx context.Context, o *options, svg bool, max int) error {
-	p, spaces, err := w.whose(ctx, o.pid)
+	p, spaces, err := w.whose(ctx)
 	if err != nil {
 		return err
 	}
@@ -156,16 +152,13 @@ func (w *work) htmlMap(ctx context.Context, o *options, info *picture.Info, max 
 }
 
 // whose returns the process whose tables are drawn: the one asked for, or that which runs on the root. Nil if there is none.
-func (w *work) whose(ctx context.Context, pid int) (*proc.Process, *space.Machine, error) {
-	spaces, err := w.Processes(ctx, proc.Options{})
-	switch {
-	case err != nil && pid == 0 && ctx.Err() == nil:
-		return nil, nil, nil // the tables are worth a picture, whoever uses them
-	case err != nil:
-		return nil, nil, err
-	case pid == 0:
-		return spaces.Runner(w.Root), spaces, nil
+func (w *work) whose(ctx context.Context) (*proc.Process, *space.Machine, error) {
+	if w.Process != nil {
+		return w.Process, w.Spaces, nil
 	}
-	p, _, err := spaces.Find(pid)
-	return p, spaces, err
+	spaces, err := w.Processes(ctx, proc.Options{})
+	if err != nil {
+		return nil, nil, ctx.Err() // the tables are worth a picture, whoever uses them
+	}
+	return spaces.Runner(w.Root), spaces, nil
 }

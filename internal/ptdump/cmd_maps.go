@@ -2,7 +2,6 @@ package ptdump
 
 import (
 	"fmt"
-	"strconv"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -21,7 +20,7 @@ A line says: addresses, size, the rights of the area as in /proc/PID/maps, the r
 new entries, the figures, all combinations of rights that entries have, what else there is, and the file or the purpose.
 "!+w" marks entries that are writable where the area does not allow it. Both are findings: the exit code is 1.
 
-PID may also be the root table as ptdump ps prints it, "0x…". Where only the root of a process is known, ranges of
+PID may also be the name of the process, if only one has it, or its root table as ptdump ps prints it, "0x…". Where only the root of a process is known, ranges of
 entries are printed in place of areas, as ptdump dump does.
 
 Formats:
@@ -66,6 +65,7 @@ func newMapsCommand(o *options) *cobra.Command {
 	cmd.Flags().BoolVar(&o.maps.smaps, "smaps", false, "print kB figures in blocks, as /proc/PID/smaps")
 	o.addOutput(cmd, formatNames)
 	o.addMachine(cmd)
+	cmd.ValidArgsFunction = completeCaptureAndPID
 	return cmd
 }
 
@@ -73,12 +73,15 @@ func (o *options) runMaps(cmd *cobra.Command, path, who string) error {
 	if o.maps.smaps && o.format != "text" {
 		return usage.Errorf("--smaps is text: it does not go with --format %s", o.format)
 	}
-	named, err := parseProcess(who)
+	named, err := space.ParseName(who)
 	if err != nil {
-		return err
+		return &usage.Error{Err: err}
 	}
 	return o.runSpaces(cmd, path, func(w *work, m *space.Machine) error {
-		pid, s, err := named.in(m)
+		p, s, err := m.Named(named)
+		if err == nil && s == nil {
+			err = space.NoSpace(p)
+		}
 		if err != nil {
 			return fmt.Errorf("%s: %w", path, err)
 		}
@@ -95,7 +98,7 @@ func (o *options) runMaps(cmd *cobra.Command, path, who string) error {
 		for i := range areas.Problems {
 			w.tally.Problem(&areas.Problems[i])
 		}
-		lines := areas.Lines(m.Procs, pid)
+		lines := areas.Lines(m.Procs, p.PID)
 		for _, l := range lines {
 			if l.Kind == "stray" {
 				w.tally.strays++
@@ -129,39 +132,4 @@ func (o *options) mapsOfRoot(cmd *cobra.Command, w *work, s *space.Space) error 
 		return err
 	}
 	return out.Close()
-}
-
-// processArg is how the command line names a process: by its PID, or by its root table.
-type processArg struct {
-	pid  int
-	root string
-}
-
-func parseProcess(s string) (processArg, error) {
-	if strings.HasPrefix(s, "0x") {
-		v, err := usage.Hex("root table", s)
-		return processArg{root: fmt.Sprintf("%#x", v)}, err
-	}
-	pid, err := strconv.Atoi(s)
-	if err != nil || pid < 0 {
-		return processArg{}, usage.Errorf("process %q: want a PID, or a root table as 0x…", s)
-	}
-	return processArg{pid: pid}, nil
-}
-
-// in returns the address space and the PID of a process, -1 if it is not known.
-func (n processArg) in(m *space.Machine) (int, *space.Space, error) {
-	if n.root != "" {
-		for _, s := range m.User {
-			if s.Root.String() == n.root {
-				return s.Procs[0].PID, s, nil
-			}
-		}
-		return 0, nil, fmt.Errorf("no process has its root table at %s: ptdump ps lists them", n.root)
-	}
-	p, s, err := m.Find(n.pid)
-	if err == nil && s == nil {
-		err = space.NoSpace(p)
-	}
-	return n.pid, s, err
 }

@@ -22,11 +22,20 @@ func hintFor(err error, cmd *cobra.Command) string {
 	case unpacksTooFar(err):
 		return "If the capture may be that large, say --max-unpack-ratio N, or -1 for any; or unpack it first."
 	case errors.Is(err, fs.ErrNotExist) && !cmd.HasParent():
+		if other, ok := notCommands[cmd.Flags().Arg(0)]; ok {
+			return other
+		}
 		if known := cmd.SuggestionsFor(cmd.Flags().Arg(0)); len(known) > 0 {
 			return fmt.Sprintf("Did you mean the command %s?", known[0])
 		}
 	}
 	return ""
+}
+
+// notCommands are words that other tools take for commands, and what to do here.
+var notCommands = map[string]string{
+	"man":     "For help: ptdump help, or man ptdump where the pages are installed.",
+	"version": "For the version: ptdump --version.",
 }
 
 // unpacksTooFar reports that unpacking stopped at the ratio that --max-unpack-ratio sets.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"regexp"
 	"runtime/debug"
 	"strings"
 
@@ -27,9 +28,10 @@ const (
 
 const exitCodesHelp = `Exit codes:
   0    all is well
-  1    a finding: a table that is not in the capture, reserved bits, a loop; translate: an address not mapped
+  1    a finding: a table that is not in the capture, reserved bits, a loop; translate: an address not mapped;
+       info: a root table that cannot be used
   2    wrong usage
-  3    the capture cannot be read, or no page tables can be found in it
+  3    the capture cannot be read, or no page tables can be found in it that hold the answer
   4    the output cannot be written
   130  interrupted
 `
@@ -124,7 +126,7 @@ func newRootCommand(o *options, help io.Writer) *cobra.Command {
 	root.SetOut(help)
 	root.SetErr(o.stderr)
 	root.SetVersionTemplate("ptdump {{.Version}}\n")
-	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error { return &usage.Error{Err: err} })
+	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error { return flagError(err) })
 	root.AddGroup(&cobra.Group{ID: "main", Title: "Commands:"})
 	for _, sub := range []*cobra.Command{
 		newDumpCommand(o), newEntriesCommand(o), newTranslateCommand(o), newInfoCommand(o),
@@ -137,7 +139,46 @@ func newRootCommand(o *options, help io.Writer) *cobra.Command {
 	root.AddCommand(&cobra.Command{Use: "where", Short: "The language of --where", Long: where.Help})
 	root.InitDefaultHelpCmd()
 	root.InitDefaultCompletionCmd()
+	refuseUnknown(root)
 	return root
+}
+
+// refuseUnknown makes help and completion refuse what they know nothing of, in place of printing the general help.
+func refuseUnknown(root *cobra.Command) {
+	for _, cmd := range root.Commands() {
+		switch cmd.Name() {
+		case "help":
+			cmd.Args = func(_ *cobra.Command, args []string) error {
+				if _, rest, err := root.Find(args); err != nil || len(rest) > 0 {
+					return usage.Errorf("help %q: there is no such command", strings.Join(args, " "))
+				}
+				return nil
+			}
+		case "completion":
+			var shells []string
+			for _, sub := range cmd.Commands() {
+				shells = append(shells, sub.Name())
+			}
+			cmd.Args = cobra.ArbitraryArgs
+			cmd.RunE = func(cmd *cobra.Command, args []string) error {
+				if len(args) > 0 {
+					return usage.Errorf("completion %q: want %s", args[0], strings.Join(shells, ", "))
+				}
+				return cmd.Help()
+			}
+		}
+	}
+}
+
+// parseError is what package strconv says, which cobra passes on.
+var parseError = regexp.MustCompile(`strconv\.\w+: parsing ("[^"]*"): (?:invalid syntax|value out of range)`)
+
+// flagError is an error about a flag, in words.
+func flagError(err error) error {
+	if said := err.Error(); parseError.MatchString(said) {
+		err = errors.New(parseError.ReplaceAllString(said, "want a number that fits"))
+	}
+	return &usage.Error{Err: err}
 }
 
 // captureArgs checks that a capture is given, and at least more arguments after it.
@@ -157,16 +198,6 @@ func captureArgs(more int, what string) cobra.PositionalArgs {
 			return usage.Errorf("one capture at a time, but %d arguments are given: %s", len(args), strings.Join(args, " "))
 		}
 		return nil
-	}
-}
-
-// completeCaptures completes the first n arguments as file names, and what follows not at all.
-func completeCaptures(n int) cobra.CompletionFunc {
-	return func(_ *cobra.Command, args []string, _ string) ([]cobra.Completion, cobra.ShellCompDirective) {
-		if len(args) < n {
-			return nil, cobra.ShellCompDirectiveDefault
-		}
-		return nil, cobra.ShellCompDirectiveNoFileComp
 	}
 }
 

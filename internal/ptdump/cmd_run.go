@@ -23,6 +23,7 @@ type opener func(context.Context, string, *session.Options) (*session.Session, e
 // work is what a command that walks tables needs.
 type work struct {
 	*session.Session
+	places  *places
 	filters []tree.Filter // one for each range, ascending
 	out     io.Writer
 	colors  report.Palette
@@ -32,6 +33,7 @@ type work struct {
 // run opens what a walking command needs, in the order in which a user wants to hear of mistakes: flags, capture,
 // output. Then it does the work and reports what was found.
 func (o *options) run(cmd *cobra.Command, path string, do func(*work) error) error {
+	o.unpackBar = true
 	return o.runOn(cmd, path, session.Open, do)
 }
 
@@ -42,28 +44,42 @@ func (o *options) runOn(cmd *cobra.Command, path string, open opener, do func(*w
 	if err != nil {
 		return err
 	}
-	spans, err := o.spans()
+	spans, err := o.spans(&places{})
+	if err != nil && !namesPlaces(err) {
+		return err
+	}
+	match, readsVA, err := o.matcher(cmd.Flags())
 	if err != nil {
 		return err
 	}
-	match, readsVA, err := o.matcher()
-	if err != nil {
-		return err
-	}
+	bar := o.unpacking(path, m)
+	defer bar.end()
 	in, err := open(cmd.Context(), path, m)
 	if in != nil {
 		defer in.Close()
+	}
+	if err != nil || !bar.goesOn {
+		bar.end()
+	}
+	if in != nil {
 		o.remark(in)
 	}
 	if err != nil {
 		return err
+	}
+	at := &places{in: in}
+	if spans, err = o.spans(at); err != nil {
+		return err
+	}
+	if in.NoUser != "" && spans[len(spans)-1].last <= lastUser {
+		return errNoUser(in)
 	}
 	out, err := openOut(o.out, o.stdout, path)
 	if err != nil {
 		return err
 	}
 	defer out.drop()
-	w := &work{Session: in, out: out, tally: &tally{
+	w := &work{Session: in, places: at, out: bar.before(out), tally: &tally{
 		emptyRoot: emptyRoot(in.Tree),
 		Tally:     entries.NewTally(in.Tree),
 	}}
@@ -74,9 +90,13 @@ func (o *options) runOn(cmd *cobra.Command, path string, open opener, do func(*w
 		return err
 	}
 	o.warn(in)
+	if in.NoUser != "" && spans[0].first <= lastUser {
+		fmt.Fprintf(o.stderr, "ptdump: note: no user half: %s\n", report.Printable(in.NoUser))
+	}
 	if err := errors.Join(do(w), cmd.Context().Err()); err != nil {
 		return err
 	}
+	bar.end()
 	if err := out.keep(); err != nil {
 		return err
 	}
@@ -84,6 +104,11 @@ func (o *options) runOn(cmd *cobra.Command, path string, open opener, do func(*w
 		fmt.Fprintf(o.stderr, "ptdump: warning: %s: try --device-private\n", why)
 	}
 	return w.tally.report(o.stderr)
+}
+
+// errNoUser says why nothing can be said of addresses in the user half.
+func errNoUser(in *session.Session) error {
+	return fmt.Errorf("%s: no user half to look into: %s", in.Capture.Path, in.NoUser)
 }
 
 // remark tells what was odd about the file.
@@ -112,6 +137,13 @@ func warnAll(stderr io.Writer, warnings []string) {
 			break
 		}
 		fmt.Fprintf(stderr, "ptdump: warning: %s\n", report.Printable(w))
+	}
+}
+
+// noteNothing says that a walk found nothing to print, where else there would be no word at all.
+func (o *options) noteNothing(t *tally) {
+	if o.format == "text" && t.Entries == 0 && len(t.Problems) == 0 && !t.emptyRoot {
+		fmt.Fprintln(o.stderr, "ptdump: note: no entry matched")
 	}
 }
 

@@ -5,6 +5,8 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/spf13/pflag"
+
 	"ptemu/arch/x86"
 	"ptemu/internal/ptdump/tree"
 	"ptemu/internal/ptdump/usage"
@@ -20,8 +22,8 @@ const (
 	firstKernel x86.Virt = lastUser + 1
 )
 
-// spans returns what to walk, ascending and disjoint.
-func (o *options) spans() ([]span, error) {
+// spans returns what to walk, ascending and disjoint. Names that a capture has to explain are errors of p.
+func (o *options) spans(p *places) ([]span, error) {
 	half := span{0, lastVirt}
 	switch {
 	case o.user && o.kernelHalf:
@@ -31,22 +33,33 @@ func (o *options) spans() ([]span, error) {
 	case o.kernelHalf:
 		half.first = firstKernel
 	}
-	if len(o.ranges) == 0 {
-		return []span{half}, nil
-	}
-	var spans []span
+	var asked []span
 	for _, r := range o.ranges {
-		s, err := parseSpan(r)
+		s, err := p.span(r)
 		if err != nil {
 			return nil, err
 		}
+		asked = append(asked, s)
+	}
+	for _, r := range o.regions {
+		s, err := p.region(r)
+		if err != nil {
+			return nil, err
+		}
+		asked = append(asked, s...)
+	}
+	if len(o.ranges)+len(o.regions) == 0 {
+		return []span{half}, nil
+	}
+	var spans []span
+	for _, s := range asked {
 		s.first, s.last = max(s.first, half.first), min(s.last, half.last)
 		if s.first <= s.last {
 			spans = append(spans, s)
 		}
 	}
 	if len(spans) == 0 {
-		return nil, usage.Errorf("no --range lies in the half that is asked for")
+		return nil, usage.Errorf("no --range and no --region lies in the half that is asked for")
 	}
 	slices.SortFunc(spans, func(a, b span) int { return cmp.Compare(a.first, b.first) })
 	merged := spans[:1]
@@ -60,13 +73,15 @@ func (o *options) spans() ([]span, error) {
 	return merged, nil
 }
 
-// parseSpan parses "A-B" (B excluded, may be missing for the end of the address space) and "A+SIZE".
-func parseSpan(s string) (span, error) {
+// span parses "A-B" (B excluded, may be missing for the end of the address space), "A+SIZE", and "A" for its page.
+func (p *places) span(s string) (span, error) {
 	i := strings.IndexAny(s, "-+")
 	if i < 0 {
-		return span{}, usage.Errorf("--range %q: want A-B or A+SIZE", s)
+		va, err := p.address("--range", s)
+		page := va &^ (x86.PageSize - 1)
+		return span{page, page + (x86.PageSize - 1)}, err
 	}
-	first, err := usage.Hex("--range", s[:i])
+	first, err := p.address("--range", s[:i])
 	if err != nil {
 		return span{}, err
 	}
@@ -78,35 +93,34 @@ func parseSpan(s string) (span, error) {
 			return span{}, err
 		case size == 0:
 			return span{}, usage.Errorf("--range %q: is empty", s)
-		case first+(size-1) < first:
+		case first+x86.Virt(size-1) < first:
 			return span{}, usage.Errorf("--range %q: goes beyond the end of the address space", s)
 		}
-		return span{x86.Virt(first), x86.Virt(first + (size - 1))}, nil
+		return span{first, first + x86.Virt(size-1)}, nil
 	}
 	if rest == "" {
-		return span{x86.Virt(first), lastVirt}, nil
+		return span{first, lastVirt}, nil
 	}
-	end, err := usage.Hex("--range", rest)
+	end, err := p.address("--range", rest)
 	switch {
 	case err != nil:
 		return span{}, err
 	case end <= first:
 		return span{}, usage.Errorf("--range %q: ends where it starts, or before", s)
 	}
-	return span{x86.Virt(first), x86.Virt(end - 1)}, nil
+	return span{first, end - 1}, nil
 }
 
 // matcher combines --kind and --where into one question, nil if neither is given; readsVA as in [Filter].
-func (o *options) matcher() (match func(*x86.ABI) func(*tree.Leaf) bool, readsVA bool, err error) {
-	kinds := map[tree.Kind]bool{}
-	for _, k := range o.kinds {
-		if !slices.Contains(kindNames(), k) {
-			return nil, false, usage.Errorf("--kind %q: want %s", k, strings.Join(kindNames(), ", "))
+func (o *options) matcher(given *pflag.FlagSet) (match func(*x86.ABI) func(*tree.Leaf) bool, readsVA bool, err error) {
+	var kinds map[tree.Kind]bool
+	if given.Changed("kind") {
+		if kinds, err = where.ParseKinds(o.kinds); err != nil {
+			return nil, false, &usage.Error{Err: err}
 		}
-		kinds[tree.Kind(k)] = true
 	}
 	var expr *where.Expr
-	if o.where != "" {
+	if given.Changed("where") {
 		if expr, err = where.Parse(o.where); err != nil {
 			return nil, false, &usage.Error{Err: err}
 		}

@@ -109,7 +109,7 @@ func TestTownUsage(t *testing.T) {
 	for _, args := range []string{
 		"who @", "who --all @ 1000", "who --min 2 @ 1000", "who @ xyz", "who @ pfn:zz", "who @ 2000-1000", "who @ 10000000000000",
 		"who @ fffffffffffffff0+1000", "who --swap 0 @", "who --swap 32:1 @", "who --swap 0:5-5 @", "who --swap 0:x @", "maps @", "maps @ 1 2",
-		"maps @ init", "maps @ -1", "maps --smaps --format json @ 11", "ps --sort size @", "ps --jobs -1 @", "ps @ 11",
+		"maps @ 0xzz", "maps @ 99999999999", "maps @ -1", "maps --smaps --format json @ 11", "ps --sort size @", "ps --jobs -1 @", "ps @ 11",
 		"dump --pid 12 --cr3 1000 @", "dump --pid 12 --root swapper @",
 	} {
 		code, stdout, stderr := runOn(t, m, strings.Fields(strings.ReplaceAll(args, "@", path))...)
@@ -140,7 +140,6 @@ func TestFormatsOfTownAgree(t *testing.T) {
 		if err != nil {
 			t.Fatal(args, err)
 		}
-		lines = slices.DeleteFunc(lines, func(o map[string]any) bool { return o["kind"] == "frame" })
 		if len(rows) != len(lines)+1 {
 			t.Errorf("%s: %d records, want %d", args, len(rows), len(lines)+1)
 		}

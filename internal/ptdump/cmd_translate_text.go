@@ -43,6 +43,7 @@ var csvTranslateColumns = []string{
 	"va", "region", "outcome", "pa", "page_size", "r", "w", "x", "u", "memory_type", "pkey",
 	"level", "entry_pa", "raw", "meaning", "kind", "bits", "path",
 	"user_read", "user_write", "user_execute", "kernel_read", "kernel_write", "kernel_execute", "error",
+	"area_start", "area_end", "area_perms", "area_name",
 }
 
 func (t *translation) row() []string {
@@ -72,7 +73,11 @@ func (t *translation) row() []string {
 	for _, a := range t.Access { // user first, each read, write, execute
 		row = append(row, a.text())
 	}
-	return append(row, t.Error)
+	var area areaOf
+	if t.Area != nil {
+		area = *t.Area
+	}
+	return append(row, t.Error, area.Start, area.End, area.Perms, area.Name)
 }
 
 // csvBytes returns the records as CSV.
@@ -105,6 +110,9 @@ func (t *translation) text(b *bytes.Buffer, c report.Palette) {
 		title += "  " + t.Region
 	}
 	fmt.Fprintln(b, c.Paint(c.Bold, title))
+	if a := t.Area; a != nil {
+		fmt.Fprintf(b, "  area     %s-%s %s%s\n", a.Start, a.End, a.Perms, prefixed(" ", report.QuoteName(a.Name)))
+	}
 	if len(t.Steps) > 0 {
 		fmt.Fprintln(b, c.Paint(c.Dim, "  LEVEL ENTRY AT           ENTRY             MEANING                       FLAGS"))
 	}

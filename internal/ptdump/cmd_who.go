@@ -12,7 +12,8 @@ import (
 
 const whoLong = `Print who maps a frame of physical memory: every virtual address, of every process and of the kernel, at which it can be
 reached, with the rights that all levels together give; within large pages too. Entries without P that name the frame
-(migration, device, poison) are listed, and what the frame is if it is a page table itself.
+(migration, device, poison; in the kernel half, pages taken out of the mapping) are listed, and what the frame is if it is
+a page table itself.
 
 A frame is named by an address in it, hex, or as pfn:N, N decimal or 0x…. A-B (B excluded) and A+SIZE ask for all frames
 of a range. --swap asks for the entries that name a slot of a swap device. Several questions cost one walk.
@@ -29,7 +30,7 @@ Formats:
   text   a line about each frame asked for, and an aligned line for each place that maps it
   jsonl  an object of kind "frame" or "slot" about what is asked for, then one for each place
   json   the same objects as one array
-  csv    a header and one record a place
+  csv    a header and one record of each object
 
 Fields of a place:
   target      as given on the command line
@@ -40,8 +41,9 @@ Fields of a place:
   va          of the page that maps the frame, "0x…"
   level, rights, bits, raw, entry_pa  of the first entry, as in ptdump entries
   region      part of the kernel's half; area: start, end, perms and name of the area of a process
-  swap        type, offset, uffd_wp, soft_dirty, exclusive of an entry without P; access of a migration entry
-Fields of the object about what is asked for: kind, target, pa, pfn, count, in_ram (how many frames are memory), content
+  swap        type, offset, uffd_wp, soft_dirty, exclusive of a swap form; access of a migration entry, write of a device's
+Fields of the object about what is asked for: kind, target, pa, pfn, count, in_ram (how many frames are memory, as the capture's list
+or the direct map says), content
 ("yes", "excluded", "absent": whether the capture holds the first), mappings, not_present, processes, tables.
 Fields with --all: pa, pfn, frames, mappings (of each frame), user, kernel, not_present (entries without P that name it),
 direct_map, writable, executable (how many of the mappings), rights (all together), processes, pids; more_pids if there
@@ -96,6 +98,9 @@ func (o *options) targets(args []string) ([]who.Target, error) {
 	for _, a := range args {
 		t, err := who.ParseFrames(a)
 		if err != nil {
+			if va, e := usage.Hex("", a); e == nil && int64(va) < 0 {
+				err = usage.Errorf("%s is a virtual address: ptdump translate tells its physical one", a)
+			}
 			return nil, err
 		}
 		all = append(all, t)

@@ -21,7 +21,8 @@
 // Commands about processes make a tree of every root that linux/proc finds (package space) and walk them side by side.
 //
 // The files are cmd_*.go, one for each command with its flags and its help; info and translate have their answers beside
-// them. cmd_root, cmd_flags, cmd_values, cmd_spans, cmd_open, cmd_processes, cmd_run and cmd_outfile are what all share.
+// them. cmd_root, cmd_flags, cmd_values, cmd_spans, cmd_places, cmd_complete, cmd_open, cmd_unpacking, cmd_processes, cmd_run
+// and cmd_outfile are what all share.
 //
 // What must always hold: nothing is dropped silently. What cannot be read or makes no sense becomes a [pgtable.Problem] at its
 // place in the output, and an exit code. The memory that a walk uses does not grow with the capture; what commands keep of

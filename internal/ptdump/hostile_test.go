@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"compress/gzip"
 	"context"
+	"encoding/binary"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -243,5 +245,47 @@ func TestBombs(t *testing.T) {
 		if exit, _ := survive(t, "a bomb", cmd, zeros); exit == exitOK && cmd == "dump" {
 			t.Error("600 MiB of zeros: dump finds nothing wrong")
 		}
+	}
+}
+
+// TestInfoOfMillionRanges: a file with as many memory segments as are read is described in bounded memory, and what is not
+// listed is counted.
+func TestInfoOfMillionRanges(t *testing.T) {
+	const segments, head = 1_000_000, 64 + 64
+	le := binary.LittleEndian
+	b := make([]byte, head, head+56*segments)
+	copy(b, "\x7fELF\x02\x01\x01")
+	le.PutUint16(b[16:], 4)      // a core
+	le.PutUint16(b[18:], 62)     // of x86-64
+	le.PutUint64(b[32:], head)   // program headers
+	le.PutUint64(b[40:], 64)     // section headers, of which the first has their number
+	le.PutUint16(b[54:], 56)     // bytes each
+	le.PutUint16(b[56:], 0xffff) // how many: see there
+	le.PutUint32(b[64+44:], segments)
+	for i := range uint64(segments) {
+		b = le.AppendUint32(b, 1) // memory
+		b = le.AppendUint32(b, 6)
+		for _, v := range []uint64{64, 0, i << 13, 4096, 4096, 4096} { // offset, virtual, physical, sizes, alignment
+			b = le.AppendUint64(b, v)
+		}
+	}
+	path := filepath.Join(t.TempDir(), "million.elf")
+	write(t, path, b)
+	b = nil
+	for _, format := range formatNames {
+		if exit, stderr := survive(t, "a million segments", "info", "--format", format, path); exit != exitOK {
+			t.Errorf("%s: exit %d, %s", format, exit, stderr)
+		}
+	}
+	_, stdout, _ := run(t, "info", "--format", "json", path)
+	var i info
+	if err := json.Unmarshal([]byte(stdout), &i); err != nil {
+		t.Fatal(err)
+	}
+	if i.Memory != segments<<12 || len(i.Ranges)+i.MoreRanges != segments || i.MoreRanges == 0 {
+		t.Errorf("%d bytes in %d ranges and %d more", i.Memory, len(i.Ranges), i.MoreRanges)
+	}
+	if _, stdout, _ := run(t, "info", path); !strings.Contains(stdout, "in 1000000 ranges") {
+		t.Errorf("%.300s", stdout)
 	}
 }

@@ -63,11 +63,12 @@ var userRules = map[ruleID]rule{
 	},
 	ruleIllegalSwapEntry: {
 		Name: "illegal-swap-entry", Severity: sevError,
-		Title: "an entry without a page that no kernel writes",
+		Title: "an entry without P that no kernel writes",
 		Why: "The kernel reads it as a swap entry, and reports \"Bad swap file entry\" or takes a place for a page that it is not. It is the mark of damaged " +
 			"memory, or of a kernel that is read with the wrong settings.",
 		How: "A user entry that is neither empty nor a page must be one that this release writes: a type that exists, at a level that it can stand at, no stray bits, slot 0 of no " +
-			"device, a marker with bits that have a meaning.",
+			"device, a marker with bits that have a meaning. Its frame or slot, which is stored inverted, must exist on this machine, also that of a page with " +
+			"PROT_NONE: one bit that flips in an empty entry gives the last one there could be.",
 		Alarms: "The wrong --kernel or --device-private: they move the types. ptdump warns if the types that are used speak against them.",
 	},
 	ruleExclusiveSwapShared: {

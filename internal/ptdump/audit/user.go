@@ -165,6 +165,10 @@ func (v *userAudit) entry(t *pgtable.Table, i int) {
 	if v.a.reserved(v.list, v.space, areaText(area), l, area) {
 		return
 	}
+	if l.Invalid && !v.notInverted(l) {
+		v.illegal(l, area)
+		return
+	}
 	v.frames(l, area)
 	v.page(l, area)
 	if area != nil {
@@ -172,14 +176,19 @@ func (v *userAudit) entry(t *pgtable.Table, i int) {
 	}
 }
 
+// illegal reports an entry that no kernel writes.
+func (v *userAudit) illegal(l *tree.Leaf, area *auditArea) {
+	text := "no kernel writes this"
+	if err := v.decoder.Layout.Check(l.Level, l.Raw); err != nil {
+		text = tree.InvalidText(err)
+	}
+	v.add(ruleIllegalSwapEntry, l, area, text, "")
+}
+
 // other checks an entry that names no page by its frame bits.
 func (v *userAudit) other(l *tree.Leaf, area *auditArea) {
-	if l.Invalid || l.Kind == tree.KindUnknown {
-		text := "no kernel writes this"
-		if err := v.decoder.Layout.Check(l.Level, l.Raw); err != nil {
-			text = tree.InvalidText(err)
-		}
-		v.add(ruleIllegalSwapEntry, l, area, text, "")
+	if l.Invalid {
+		v.illegal(l, area)
 		return
 	}
 	switch l.Kind {

@@ -19,12 +19,17 @@ func (v *userAudit) special(l *tree.Leaf, area *auditArea) bool {
 	return l.Raw&x86.PageSpecial != 0
 }
 
+// notInverted reports a page with PROT_NONE whose frame, as it is stored, is RAM. Frame 0 is that of no bits at all.
+func (v *userAudit) notInverted(l *tree.Leaf) bool {
+	stored := x86.PFN(l.Raw & v.a.in.ABI.FrameMask(l.Level) >> x86.PageShift)
+	return l.Kind == tree.KindProtnone && stored != 0 && v.a.ram.known && v.a.ram.ranges.has(stored)
+}
+
 // frames checks the frame of a page, and takes note of who maps it.
 func (v *userAudit) frames(l *tree.Leaf, area *auditArea) {
 	special := v.special(l, area)
 	if f, out := v.a.ram.outsideAny(l); out && !special {
-		raw := x86.PFN(l.Raw & v.a.in.ABI.FrameMask(l.Level) >> x86.PageShift)
-		if l.Kind == tree.KindProtnone && v.a.ram.ranges.has(raw) {
+		if v.notInverted(l) {
 			v.add(ruleProtnoneNotInverted, l, area, "the frame is stored as it is", "")
 		} else {
 			v.add(ruleFrameOutsideRAM, l, area, fmt.Sprintf("frame %#x is not RAM", uint64(f)), "")

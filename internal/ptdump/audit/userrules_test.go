@@ -74,6 +74,12 @@ var userBreakages = []breakage{
 	{rule: ruleIllegalSwapEntry, name: "marker", bare: true, where: vaData + 0x8000, do: func(m *auditMachine) {
 		*m.user(0, vaData+0x8000) = 0xfffffffffffff600 // a guard, before there are any
 	}},
+	{rule: ruleIllegalSwapEntry, name: "bit 1 of an empty entry", bare: true, where: vaData + 0x8000, do: func(m *auditMachine) {
+		*m.user(0, vaData+0x8000) = 1 << 1
+	}},
+	{rule: ruleIllegalSwapEntry, name: "bit 8 of an empty entry", bare: true, where: vaData + 0x8000, do: func(m *auditMachine) {
+		*m.user(0, vaData+0x8000) = 1 << 8
+	}},
 	{rule: ruleExclusiveSwapShared, bare: true, where: vaData + 0x5000, do: func(m *auditMachine) {
 		*m.user(1, vaData+0x5000) = *m.user(0, vaData+0x5000) &^ x86.PageSwpExclusive
 	}},

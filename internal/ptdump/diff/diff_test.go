@@ -1,6 +1,7 @@
 package diff
 
 import (
+	"bytes"
 	"fmt"
 	"slices"
 	"strings"
@@ -8,8 +9,10 @@ import (
 
 	"ptemu/arch/x86"
 	"ptemu/internal/ptdump/capturetest"
+	"ptemu/internal/ptdump/space"
 	"ptemu/internal/ptdump/tree"
 	"ptemu/internal/pttree"
+	"ptemu/linux/proc"
 	"ptemu/pgtable"
 	"ptemu/swapentry"
 )
@@ -102,6 +105,87 @@ func TestDiffEntries(t *testing.T) {
 				t.Errorf("got %q, want %q", got, want)
 			}
 		})
+	}
+}
+
+// TestDiffTakenOut: what the kernel takes out of its own mapping is not swapped out.
+func TestDiffTakenOut(t *testing.T) {
+	const va x86.Virt = 0xffff888006721000
+	build := func(e uint64) *tree.Tree {
+		m := pttree.New(0x1000)
+		root := m.Table()
+		m.Map(root, 4, va-x86.PageSize, x86.LevelPTE, 0x8000000006720163, capturetest.KernelTable)
+		m.Map(root, 4, va, x86.LevelPTE, e, capturetest.KernelTable)
+		return diffSession(m, root)
+	}
+	const mapped, out, outRead = 0x8000000006721163, 0x800ffffff98de062, 0x800ffffff98de020
+	for _, c := range []struct {
+		before, after uint64
+		want          string
+	}{
+		{mapped, out, "taken-out"}, {out, mapped, "put-back"}, {0, out, "taken-out"}, {out, 0, "unmapped"}, {outRead, out, "dirtied"},
+		{mapped, out ^ 1<<12, "moved,taken-out"},
+	} {
+		want := []string{fmt.Sprintf("%v+0x1000 %s", va, c.want)}
+		if got := diffsOf(t, build(c.before), build(c.after), 0); !slices.Equal(got, want) {
+			t.Errorf("%#x to %#x: %q, want %q", c.before, c.after, got, want)
+		}
+	}
+}
+
+// TestDiffEvents: a process that came or went is a change like others, named process.
+func TestDiffEvents(t *testing.T) {
+	here := func(e uint64) *space.Space {
+		m := pttree.New(0x1000)
+		root := m.Table()
+		m.Map(root, 4, 0x7f0000000000, x86.LevelPTE, e, capturetest.UserTable)
+		return &space.Space{Tree: diffSession(m, root)}
+	}
+	pairs := []Pair{
+		{Before: here(pageRO), After: here(pageRW), Process: &proc.Process{PID: 1, Comm: "init"}},
+		{Process: &proc.Process{PID: 103, Comm: "cat"}, Event: "new"},
+	}
+	for _, c := range []struct {
+		only, ignore string
+		pairs        []Pair
+		want         string // what is in the output, comma-separated
+		changed      bool
+	}{
+		{"", "", pairs, "became-writable,process 103 (cat): new", true},
+		{"moved", "", pairs, "", false},
+		{"became-writable", "", pairs, "became-writable", true},
+		{"process", "", pairs, "process 103 (cat): new", true},
+		{"moved,process", "", pairs, "process 103 (cat): new", true},
+		{"", "process", pairs, "became-writable", true},
+		{"", "process", pairs[1:], "", false},
+		{"became-writable", "", pairs[1:], "", false},
+	} {
+		var opt Options
+		for _, f := range []struct {
+			to    *change
+			names string
+		}{{&opt.Only, c.only}, {&opt.Ignore, c.ignore}} {
+			if f.names == "" {
+				continue
+			}
+			var err error
+			if *f.to, err = ParseChanges("only", strings.Split(f.names, ",")); err != nil {
+				t.Fatal(err)
+			}
+		}
+		opt.Filters = []tree.Filter{{Last: 1<<47 - 1}}
+		for _, format := range []string{"text", "jsonl"} {
+			var out bytes.Buffer
+			changed, err := Write(t.Context(), Output{W: &out, Format: format}, c.pairs, opt, space.Workers{Jobs: 1})
+			if err != nil || changed != c.changed || (out.Len() > 0) != c.changed {
+				t.Errorf("only %q, ignore %q: %v, %v, wrote %s", c.only, c.ignore, changed, err, &out)
+			}
+			for _, word := range strings.Split(c.want, ",") {
+				if format == "text" && !strings.Contains(out.String(), word) {
+					t.Errorf("only %q, ignore %q: no %q in\n%s", c.only, c.ignore, word, &out)
+				}
+			}
+		}
 	}
 }
 

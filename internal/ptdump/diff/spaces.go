@@ -96,14 +96,14 @@ type spaceDiff struct {
 	Pair
 	Differences []difference
 	// Counts is how many entries changed in each way.
-	Counts [32]uint64
-	// Entries is how many changed at all.
-	Entries uint64
+	Counts [changeCount]uint64
+	// Entries is how many changed at all; Problems, how many parts could not be compared.
+	Entries, Problems uint64
 }
 
 // Options say what counts as a change.
 type Options struct {
-	Ignore, Only change // only 0: all
+	Ignore, Only change // only 0: all; a process that came or went is a change of its own
 	Filters      []tree.Filter
 	Entries      bool // do not merge
 }
@@ -112,6 +112,9 @@ type Options struct {
 func (p Pair) diff(ctx context.Context, opt Options, sink func(*spaceDiff, *difference) error) (*spaceDiff, error) {
 	out := &spaceDiff{Pair: p}
 	if p.Event != "" {
+		if c := changeProcess &^ opt.Ignore; c == 0 || opt.Only != 0 && c&opt.Only == 0 {
+			out.Event = ""
+		}
 		return out, nil
 	}
 	for _, f := range opt.Filters {
@@ -147,6 +150,7 @@ func (p Pair) diff(ctx context.Context, opt Options, sink func(*spaceDiff, *diff
 
 func (s *spaceDiff) count(d *difference) {
 	if d.Problem != nil {
+		s.Problems++
 		return
 	}
 	s.Entries++

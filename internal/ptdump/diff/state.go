@@ -7,7 +7,7 @@ import (
 )
 
 // change is a set of the ways in which an entry differs between two captures.
-type change uint32
+type change uint64
 
 // The ways, in the order in which they are named. An entry usually has several.
 const (
@@ -33,6 +33,8 @@ const (
 	changeNoUser
 	changeProtnone
 	changeAccessible
+	changeTakenOut
+	changePutBack
 	changeUffdWP
 	changeNoUffdWP
 	changeSoftDirty
@@ -43,7 +45,11 @@ const (
 	changeOld
 	changePkey
 	changeBits
+	changeProcess
 )
+
+// changeCount is how many ways there are.
+const changeCount = 35
 
 // changeNames are what the ways are called, from bit 0 on, and what they mean.
 var changeNames = []struct{ name, text string }{
@@ -69,6 +75,8 @@ var changeNames = []struct{ name, text string }{
 	{"lost-user", "user mode could reach it (effective)"},
 	{"protnone", "PROT_NONE or a NUMA hint was set"},
 	{"accessible", "PROT_NONE or a NUMA hint was taken away"},
+	{"taken-out", "the kernel took a page out of its own mapping: it is not present"},
+	{"put-back", "the kernel put a page back into its own mapping"},
 	{"uffd-wp", "userfaultfd write-protection was set"},
 	{"no-uffd-wp", "userfaultfd write-protection was cleared"},
 	{"soft-dirty", "it was written since soft-dirty bits were cleared, or is new"},
@@ -79,6 +87,7 @@ var changeNames = []struct{ name, text string }{
 	{"aged", "the accessed bit was cleared"},
 	{"pkey", "another protection key"},
 	{"bits", "other bits"},
+	{"process", "a process is new, has exited or is gone; of no entry"},
 }
 
 // names returns what is in the set.
@@ -104,7 +113,7 @@ func changeNamed(name string) (change, bool) {
 
 // differ compares the entries of one address.
 type differ struct {
-	uffdWP, softDirty, dirty, savedDirty, accessed [2]func(*tree.Leaf) bool // of the two captures
+	uffdWP, softDirty, dirty, accessed [2]func(*tree.Leaf) bool // of the two captures
 	// ignore are changes that do not count.
 	ignore change
 }
@@ -115,7 +124,6 @@ func newDiffer(before, after *x86.ABI, ignore change) *differ {
 		d.uffdWP[i] = where.Test(abi, "uffd-wp")
 		d.softDirty[i] = where.Test(abi, "soft-dirty")
 		d.dirty[i] = where.Test(abi, "dirty")
-		d.savedDirty[i] = where.Test(abi, "saved-dirty")
 		d.accessed[i] = where.Test(abi, "accessed")
 	}
 	return d
@@ -148,7 +156,7 @@ func (d *differ) compare(a, b *tree.Leaf) change {
 	}
 	if a.IsPage() && b.IsPage() {
 		c |= turned(d.accessed[0](a), d.accessed[1](b), changeYoung, changeOld)
-		c |= turned(d.dirty[0](a) || d.savedDirty[0](a), d.dirty[1](b) || d.savedDirty[1](b), changeDirty, changeClean)
+		c |= turned(d.dirty[0](a), d.dirty[1](b), changeDirty, changeClean)
 		if a.Pkey() != b.Pkey() {
 			c |= changePkey
 		}
@@ -174,6 +182,8 @@ func appeared(l *tree.Leaf) change {
 	switch l.Kind {
 	case tree.KindPresent, tree.KindProtnone:
 		return changeMapped
+	case tree.KindUnknown:
+		return changeTakenOut
 	case tree.KindMarker:
 		return changeMarked
 	}
@@ -184,7 +194,8 @@ func appeared(l *tree.Leaf) change {
 func kindChange(a, b *tree.Leaf) change {
 	switch {
 	case a.IsPage() && b.IsPage():
-		c := turned(a.Kind == tree.KindProtnone, b.Kind == tree.KindProtnone, changeProtnone, changeAccessible)
+		c := turned(a.Kind == tree.KindProtnone, b.Kind == tree.KindProtnone, changeProtnone, changeAccessible) |
+			turned(a.Kind == tree.KindUnknown, b.Kind == tree.KindUnknown, changeTakenOut, changePutBack)
 		if a.PFN != b.PFN {
 			c |= changeMoved
 		}

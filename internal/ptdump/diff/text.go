@@ -17,7 +17,7 @@ type textDiff struct {
 	w      io.Writer
 	color  report.Palette
 	title  *spaceDiff // whose title has been written
-	counts [32]uint64
+	counts [changeCount]uint64
 	spaces int
 }
 
@@ -110,7 +110,7 @@ func (t *textDiff) space(s *spaceDiff) error {
 	return err
 }
 
-func countText(counts *[32]uint64) string {
+func countText(counts *[changeCount]uint64) string {
 	var parts []string
 	for i, n := range changeNames {
 		if counts[i] > 0 {

@@ -17,7 +17,7 @@ type Output struct {
 }
 
 // Write compares and writes. Spaces are compared in parallel and written in order; single entries are written as they come.
-// Changed says that there is a difference.
+// Changed says that something was written: a difference, or a part that could not be compared.
 func Write(ctx context.Context, to Output, pairs []Pair, opt Options, with space.Workers) (changed bool, err error) {
 	out := newWriter(to.Format, to.W, to.Colors)
 	results := make([]*spaceDiff, len(pairs))
@@ -35,7 +35,7 @@ func Write(ctx context.Context, to Output, pairs []Pair, opt Options, with space
 		return false, err
 	}
 	for _, r := range results {
-		if r.Entries > 0 || r.Event != "" {
+		if r.Entries > 0 || r.Problems > 0 || r.Event != "" {
 			changed = true
 		}
 		if opt.Entries {

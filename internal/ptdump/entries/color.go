@@ -18,7 +18,7 @@ func KindColor(c report.Palette, k tree.Kind) string {
 	switch k {
 	case tree.KindPresent:
 		return ""
-	case tree.KindUnknown, tree.KindHWPoison, tree.KindSwapinError:
+	case tree.KindHWPoison, tree.KindSwapinError:
 		return c.Bad
 	case tree.KindMarker, tree.KindMigration:
 		return c.Odd

@@ -1,6 +1,7 @@
 package entries
 
 import (
+	"slices"
 	"strconv"
 	"strings"
 
@@ -19,10 +20,17 @@ func newCSV(abi *x86.ABI) *csvFormat {
 
 // csvColumns are the columns of entries --format csv. Lists are joined with "|"; what an entry does not have is
 // empty; rights and other truth values are 0 or 1.
-var csvColumns = []string{
-	"va", "level", "size", "raw", "kind", "pfn", "r", "w", "x", "u", "pkey", "bits",
-	"swap_type", "swap_offset", "uffd_wp", "soft_dirty", "exclusive",
-	"migration_access", "young", "dirty", "marker", "entry_pa", "reserved", "invalid", "problem",
+var csvColumns = slices.Concat(csvFirst, CSVSwapColumns, csvLast)
+
+var (
+	csvFirst = []string{"va", "level", "size", "raw", "kind", "pfn", "r", "w", "x", "u", "pkey", "bits"}
+	csvLast  = []string{"entry_pa", "reserved", "invalid", "problem", "reason"}
+)
+
+// CSVSwapColumns are those of a swap form, as [AppendCSVSwap] fills them.
+var CSVSwapColumns = []string{
+	"swap_type", "swap_offset", "swap_uffd_wp", "swap_soft_dirty", "swap_exclusive",
+	"migration_access", "migration_young", "migration_dirty", "device_write", "marker",
 }
 
 func (c *csvFormat) Head(dst []byte) []byte {
@@ -59,8 +67,8 @@ func (c *csvFormat) leaf(dst []byte, l *tree.Leaf) []byte {
 		dst = strconv.AppendInt(dst, int64(l.Pkey()), 10)
 	}
 	dst = append(dst, ',')
-	dst = report.CloseCSVList(c.flags.Append(dst, l.Level, l.Raw))
-	dst = appendCSVSwap(dst, l)
+	dst = report.CloseCSVList(c.flags.Append(dst, l, 0))
+	dst = AppendCSVSwap(dst, l)
 	dst = append(dst, ",0x"...)
 	dst = strconv.AppendUint(dst, uint64(l.Place()), 16)
 	dst = append(dst, ',')
@@ -69,12 +77,13 @@ func (c *csvFormat) leaf(dst []byte, l *tree.Leaf) []byte {
 	}
 	dst = append(dst, ',')
 	dst = report.AppendCSVString(dst, c.flags.Invalid(l))
-	return append(dst, ",\n"...)
+	return append(dst, ",,\n"...)
 }
 
-func appendCSVSwap(dst []byte, l *tree.Leaf) []byte {
+// AppendCSVSwap appends the columns of a swap form, with a comma before each; of a page they are empty.
+func AppendCSVSwap(dst []byte, l *tree.Leaf) []byte {
 	if !l.HasSwap() {
-		return append(dst, ",,,,,,,,,"...)
+		return appendCommas(dst, len(CSVSwapColumns))
 	}
 	s := &l.Swap
 	dst = append(dst, ',')
@@ -90,7 +99,12 @@ func appendCSVSwap(dst []byte, l *tree.Leaf) []byte {
 		dst = report.AppendCSVBool(dst, s.Young)
 		dst = report.AppendCSVBool(dst, s.Dirty)
 	} else {
-		dst = append(dst, ",,"...)
+		dst = appendCommas(dst, 2)
+	}
+	if l.Kind == tree.KindDevicePrivate || l.Kind == tree.KindDeviceExclusive {
+		dst = report.AppendCSVBool(dst, s.Write)
+	} else {
+		dst = append(dst, ',')
 	}
 	dst = append(dst, ',')
 	if l.Kind == tree.KindMarker {
@@ -101,12 +115,24 @@ func appendCSVSwap(dst []byte, l *tree.Leaf) []byte {
 
 func (c *csvFormat) problem(dst []byte, p *pgtable.Problem) []byte {
 	dst = appendCSVPlace(dst, p.VA, p.Level, p.Size, p.Raw, "problem")
-	for range len(csvColumns) - 9 {
-		dst = append(dst, ',')
-	}
+	dst = appendCommas(dst, len(csvColumns)-len(csvLast)-slices.Index(csvColumns, "pfn"))
+	return append(AppendCSVProblem(dst, p), '\n')
+}
+
+// AppendCSVProblem appends the columns that end the record of a problem: where the entry is, what is wrong with it, and the
+// reason.
+func AppendCSVProblem(dst []byte, p *pgtable.Problem) []byte {
 	dst = append(dst, "0x"...)
 	dst = strconv.AppendUint(dst, uint64(p.Entry), 16)
 	dst = append(dst, ",,,"...)
 	dst = report.AppendCSVString(dst, tree.ProblemText(p))
-	return append(dst, '\n')
+	dst = append(dst, ',')
+	return append(dst, tree.ProblemReason(p)...)
+}
+
+func appendCommas(dst []byte, n int) []byte {
+	for range n {
+		dst = append(dst, ',')
+	}
+	return dst
 }

@@ -254,9 +254,9 @@ func TestCSV(t *testing.T) {
 		if l.HasPFN {
 			want["pfn"] = strconv.FormatUint(uint64(l.PFN), 10)
 		}
-		if !l.IsPage() {
+		if l.HasSwap() {
 			want["swap_offset"] = strconv.FormatUint(l.Swap.PagemapOffset(), 10)
-			want["exclusive"] = strconv.Itoa(int(b2u(l.Swap.Exclusive)))
+			want["swap_exclusive"] = strconv.Itoa(int(b2u(l.Swap.Exclusive)))
 		}
 		for name, v := range want {
 			if get(name) != v {

@@ -32,9 +32,13 @@ func NewFlags(abi *x86.ABI, render func(string) string) *Flags {
 	return t
 }
 
-// Append appends the texts of the flags set in an entry.
-func (t *Flags) Append(dst []byte, level x86.Level, raw uint64) []byte {
-	for _, f := range t.flags[level][t.ABI.FormOf(level, raw)] {
+// Append appends the texts of the flags set in an entry, other than those of ignore.
+func (t *Flags) Append(dst []byte, l *tree.Leaf, ignore uint64) []byte {
+	raw := l.Raw &^ ignore
+	if l.Kind == tree.KindUnknown {
+		raw &^= l.Kind.FrameMask(t.ABI, l.Level)
+	}
+	for _, f := range t.flags[l.Level][l.Kind.Form(t.ABI, l.Level, l.Raw)] {
 		if raw&f.mask != 0 {
 			dst = append(dst, f.text...)
 		}

@@ -42,7 +42,7 @@ func (j *jsonFormat) leaf(dst []byte, l *tree.Leaf) []byte {
 		dst = strconv.AppendUint(dst, uint64(l.PFN), 10)
 	}
 	dst = append(dst, `,"bits":[`...)
-	dst = report.CloseJSONList(j.flags.Append(dst, l.Level, l.Raw))
+	dst = report.CloseJSONList(j.flags.Append(dst, l, 0))
 	dst = AppendJSONRights(dst, l.Rights)
 	if l.HasPkey() {
 		dst = append(dst, `,"pkey":`...)

@@ -9,7 +9,10 @@ import (
 )
 
 // AppendTarget appends what the entry points to: a frame, a swap slot, the state of a migrating page.
-func AppendTarget(dst []byte, l *tree.Leaf) []byte {
+func AppendTarget(dst []byte, l *tree.Leaf) []byte { return AppendTargets(dst, l, "") }
+
+// AppendTargets appends what neighbouring entries point to, of which l is the first; more stands behind its frame or slot.
+func AppendTargets(dst []byte, l *tree.Leaf, more string) []byte {
 	switch l.Kind {
 	case tree.KindMarker:
 		if l.Swap.Marker == 0 {
@@ -20,17 +23,17 @@ func AppendTarget(dst []byte, l *tree.Leaf) []byte {
 		dst = append(dst, "device "...)
 		dst = strconv.AppendUint(dst, uint64(l.Swap.Type), 10)
 		dst = append(dst, " slot 0x"...)
-		return strconv.AppendUint(dst, l.SwapOffset(), 16)
+		return append(strconv.AppendUint(dst, l.SwapOffset(), 16), more...)
 	}
 	if l.HasPFN {
 		dst = append(dst, "pfn 0x"...)
-		dst = strconv.AppendUint(dst, uint64(l.PFN), 16)
-	} else if l.HasSwap() {
-		dst = append(dst, "offset 0x"...)
-		dst = strconv.AppendUint(dst, l.SwapOffset(), 16)
+		dst = append(strconv.AppendUint(dst, uint64(l.PFN), 16), more...)
 	}
-	if l.Invalidated() {
+	switch {
+	case l.Invalidated():
 		dst = append(dst, ", being changed"...)
+	case l.NotPresent():
+		dst = append(dst, ", not present"...)
 	}
 	switch l.Kind {
 	case tree.KindMigration:
@@ -60,6 +63,8 @@ func Meaning(l *tree.Leaf) string {
 		return fmt.Sprintf("%s page at %v, being changed by the kernel", size, l.PFN.Phys())
 	case l.Kind == tree.KindPresent:
 		return fmt.Sprintf("%s page at %v", size, l.PFN.Phys())
+	case l.NotPresent():
+		return fmt.Sprintf("%s page at %v, not present", size, l.PFN.Phys())
 	case l.Kind == tree.KindProtnone:
 		return fmt.Sprintf("%s page at %v, PROT_NONE", size, l.PFN.Phys())
 	case l.Kind == tree.KindUnknown:

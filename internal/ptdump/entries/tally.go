@@ -8,6 +8,7 @@ import (
 
 // Tally counts what is remarkable about the entries and tables of a walk.
 type Tally struct {
+	Entries  uint64         // of all
 	Problems map[string]int // by text
 	Reserved int            // entries with reserved bits
 	Invalid  uint64         // entries that no kernel writes
@@ -21,6 +22,7 @@ func NewTally(s *tree.Tree) Tally {
 
 // Add counts n entries like l.
 func (t *Tally) Add(l *tree.Leaf, n uint64) {
+	t.Entries += n
 	if l.Unusable() {
 		t.Reserved += int(n)
 	}

@@ -52,7 +52,7 @@ func (t *textFormat) leaf(dst []byte, l *tree.Leaf) []byte {
 	start = len(dst)
 	dst = AppendTarget(dst, l)
 	dst = report.Pad(dst, 28-(len(dst)-start))
-	dst = t.flags.Append(dst, l.Level, l.Raw)
+	dst = t.flags.Append(dst, l, 0)
 	if l.HasPkey() && l.Pkey() != 0 {
 		dst = append(dst, " pkey="...)
 		dst = strconv.AppendInt(dst, int64(l.Pkey()), 10)

@@ -157,9 +157,6 @@ func (cl *pictureClass) rawOf(v uint64) uint64 {
 
 func shiftOf(mask uint64) int { return bits.TrailingZeros64(mask) & 63 }
 
-// takenOut is said of what reads as a swap form in the kernel half.
-const takenOut = " (in the kernel half: a page taken out of its mapping)"
-
 // add makes the class of an entry that is met for the first time.
 func (c *pictureClasses) add(t *pgtable.Table, i int, role slotRole, why string) classRef {
 	l := tree.Leaf{}
@@ -177,9 +174,6 @@ func (c *pictureClasses) add(t *pgtable.Table, i int, role slotRole, why string)
 		cl.Kind, cl.Text = kindNoWay, why
 	default:
 		c.addLeaf(&cl, &l)
-		if l.HasSwap() && l.VA >= c.decoder.ABI.Paging().KernelHalf() {
-			cl.Text += takenOut
-		}
 	}
 	cl.Base = hex64(l.Raw &^ form.number)
 	cl.Form = c.formIndex(form)

@@ -71,13 +71,15 @@ var bitMeanings = map[string]string{
 func (c *pictureClasses) formOf(l *tree.Leaf, role slotRole) pictureForm {
 	var f pictureForm
 	abi := c.decoder.ABI
-	form := abi.FormOf(l.Level, l.Raw)
-	frame := abi.FrameMask(l.Level)
+	form := l.Kind.Form(abi, l.Level, l.Raw)
+	frame := l.Kind.FrameMask(abi, l.Level)
 	if role != slotLeaf {
 		frame = abi.FrameMask(x86.LevelPTE)
 	}
 	for _, flag := range abi.FlagsOf(l.Level, form) {
-		f.names[bits.TrailingZeros64(flag.Mask)] = flag.Name
+		if flag.Mask&frame == 0 {
+			f.names[bits.TrailingZeros64(flag.Mask)] = flag.Name
+		}
 	}
 	swap := form == x86.FormSwap
 	for i := range f.names {

@@ -26,7 +26,7 @@ func (c *pictureClasses) addLeaf(cl *pictureClass, l *tree.Leaf) {
 			cl.State |= 1 << bit
 		}
 	}
-	if l.Raw&c.decoder.ABI.SavedDirtyMask() != 0 && l.IsPage() || l.Swap.Dirty {
+	if l.Swap.Dirty {
 		cl.State |= pictureDirty
 	}
 	if l.Swap.Young {
@@ -42,7 +42,11 @@ func (c *pictureClasses) addLeaf(cl *pictureClass, l *tree.Leaf) {
 func numberOf(l *tree.Leaf) (n uint64, holder string, ok bool) {
 	switch {
 	case l.IsPage():
-		return uint64(l.PFN) / (l.Level.Size() / x86.PageSize), "{pa}", true
+		unit := l.Level.Size() / x86.PageSize
+		if l.Kind == tree.KindUnknown {
+			unit = 1 // its frame has all bits of that of a base page
+		}
+		return uint64(l.PFN) / unit, "{pa}", true
 	case l.HasSwap():
 		return l.SwapOffset(), "{v}", true
 	}

@@ -111,7 +111,7 @@ func (p *pictureSink) Problem(*pgtable.Problem) error { return nil }
 func (p *pictureSink) Leaf(l *tree.Leaf) error {
 	abi := p.s.ABI
 	w := pageLeaf{va: l.VA, level: l.Level, raw: l.Raw, known: true, kind: l.Kind, pkey: -1, tablePFN: uint64(l.Table.PFN()),
-		meaning: entries.Meaning(l), flags: strings.Join(abi.AppendFlags(nil, l.Level, l.Raw), " "), wrong: l.Invalid || l.Unusable()}
+		meaning: entries.Meaning(l), flags: strings.Join(l.Kind.AppendFlags(abi, nil, l.Level, l.Raw), " "), wrong: l.Invalid || l.Unusable()}
 	for i, on := range [...]bool{l.Rights.R, l.Rights.W, l.Rights.X, l.Rights.U} {
 		if on {
 			w.rights |= 1 << i
@@ -119,9 +119,6 @@ func (p *pictureSink) Leaf(l *tree.Leaf) error {
 	}
 	if l.HasPkey() {
 		w.pkey = int(l.Raw & x86.PagePkeyMask >> x86.PageBitPkey0)
-	}
-	if l.HasSwap() && l.VA>>63 != 0 {
-		w.meaning += takenOut
 	}
 	w.state = stateOf(abi, l)
 	p.leaves = append(p.leaves, w)
@@ -144,7 +141,7 @@ func stateOf(abi *x86.ABI, l *tree.Leaf) (state int) {
 	}
 	is(l.Raw&x86.PageAccessed != 0, pictureAccessed)
 	is(l.Raw&(x86.PageDirty|abi.SavedDirtyMask()) != 0, pictureDirty)
-	for _, name := range abi.AppendFlags(nil, l.Level, l.Raw) {
+	for _, name := range l.Kind.AppendFlags(abi, nil, l.Level, l.Raw) {
 		is(name == "SOFT_DIRTY", pictureSoftDirty)
 		is(name == "UFFD_WP", pictureUffdWP)
 	}

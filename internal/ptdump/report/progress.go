@@ -33,10 +33,10 @@ const (
 
 // StartProgress begins to show the progress of work in n pieces, or of any number if n is 0. It must be stopped.
 func StartProgress(w io.Writer, what string, n int) *Progress {
-	f, ok := w.(*os.File)
-	if !ok || !term.IsTerminal(int(f.Fd())) {
+	if !IsTerminal(w) {
 		return nil
 	}
+	f := w.(*os.File)
 	columns, _, err := term.GetSize(int(f.Fd()))
 	if err != nil || columns <= 0 {
 		columns = 80
@@ -44,6 +44,12 @@ func StartProgress(w io.Writer, what string, n int) *Progress {
 	p := newProgress(what, n)
 	p.wait.Go(func() { p.show(f, columns, time.NewTimer(progressDelay)) })
 	return p
+}
+
+// IsTerminal reports whether what is written to w is shown as it comes.
+func IsTerminal(w io.Writer) bool {
+	f, ok := w.(*os.File)
+	return ok && term.IsTerminal(int(f.Fd()))
 }
 
 func newProgress(what string, n int) *Progress {

@@ -1,13 +1,13 @@
 package runs
 
 import (
+	"slices"
 	"strconv"
 	"strings"
 
 	"ptemu/arch/x86"
 	"ptemu/internal/ptdump/entries"
 	"ptemu/internal/ptdump/report"
-	"ptemu/internal/ptdump/tree"
 	"ptemu/pgtable"
 )
 
@@ -19,11 +19,16 @@ func newCSV(abi *x86.ABI) *csvFormat {
 }
 
 // csvColumns are the columns of dump --format csv. Of what differs within a range, the first entry's is shown.
-var csvColumns = []string{
-	"va", "size", "level", "count", "region", "kind", "r", "w", "x", "u", "bits", "pfn", "scattered", "accessed", "dirty",
-	"pkey", "swap_type", "swap_offset", "uffd_wp", "soft_dirty", "exclusive", "migration_access", "marker",
-	"reserved", "invalid", "problem",
-}
+// Raw and entry_pa are those of a problem.
+var csvColumns = slices.Concat(csvFirst, entries.CSVSwapColumns, csvLast)
+
+var (
+	csvFirst = []string{
+		"va", "size", "level", "count", "region", "kind", "raw", "r", "w", "x", "u", "bits", "pfn", "scattered", "repeated",
+		"accessed", "dirty", "pkey",
+	}
+	csvLast = []string{"entry_pa", "reserved", "invalid", "problem", "reason"}
+)
 
 func (c *csvFormat) Head(dst []byte) []byte {
 	return append(append(dst, strings.Join(csvColumns, ",")...), '\n')
@@ -38,6 +43,7 @@ func (c *csvFormat) run(dst []byte, r *Run, region string) []byte {
 	dst = report.AppendCSVString(dst, region)
 	dst = append(dst, ',')
 	dst = append(dst, l.Kind...)
+	dst = append(dst, ',')
 	for _, on := range [...]bool{l.Rights.R, l.Rights.W, l.Rights.X, l.Rights.U} {
 		dst = report.AppendCSVBool(dst, on)
 	}
@@ -52,6 +58,11 @@ func (c *csvFormat) run(dst []byte, r *Run, region string) []byte {
 	} else {
 		dst = append(dst, ',')
 	}
+	if r.Repeated() {
+		dst = report.AppendCSVBool(dst, true)
+	} else {
+		dst = append(dst, ',')
+	}
 	dst = append(dst, ',')
 	dst = strconv.AppendUint(dst, r.Accessed, 10)
 	dst = append(dst, ',')
@@ -60,31 +71,14 @@ func (c *csvFormat) run(dst []byte, r *Run, region string) []byte {
 	if l.HasPkey() {
 		dst = strconv.AppendInt(dst, int64(l.Pkey()), 10)
 	}
-	if !l.HasSwap() {
-		dst = append(dst, ",,,,,,,,"...)
-		if bits := l.ReservedBits(c.flags.ABI); bits != 0 {
-			dst = report.AppendHex16(dst, bits)
-		}
-		return append(dst, ",,\n"...)
-	}
-	dst = append(dst, ',')
-	dst = strconv.AppendUint(dst, uint64(l.Swap.Type), 10)
-	dst = append(dst, ',')
-	dst = strconv.AppendUint(dst, l.SwapOffset(), 10)
-	dst = report.AppendCSVBool(dst, l.Swap.UffdWP)
-	dst = report.AppendCSVBool(dst, l.Swap.SoftDirty)
-	dst = report.AppendCSVBool(dst, l.Swap.Exclusive)
-	dst = append(dst, ',')
-	if l.Kind == tree.KindMigration {
-		dst = append(dst, l.Swap.Access.String()...)
-	}
-	dst = append(dst, ',')
-	if l.Kind == tree.KindMarker {
-		dst = append(dst, l.Swap.Marker.String()...)
-	}
+	dst = entries.AppendCSVSwap(dst, r.shared())
 	dst = append(dst, ",,"...)
+	if bits := l.ReservedBits(c.flags.ABI); bits != 0 {
+		dst = report.AppendHex16(dst, bits)
+	}
+	dst = append(dst, ',')
 	dst = report.AppendCSVString(dst, c.flags.Invalid(l))
-	return append(dst, ",\n"...)
+	return append(dst, ",,\n"...)
 }
 
 func (c *csvFormat) place(dst []byte, va x86.Virt, size uint64, level x86.Level, count uint64) []byte {
@@ -101,10 +95,10 @@ func (c *csvFormat) place(dst []byte, va x86.Virt, size uint64, level x86.Level,
 
 func (c *csvFormat) problem(dst []byte, p *pgtable.Problem) []byte {
 	dst = c.place(dst, p.VA, p.Size, p.Level, p.Size/p.Level.Size())
-	dst = append(dst, ",problem"...)
-	for range len(csvColumns) - 6 {
+	dst = append(dst, ",problem,"...)
+	dst = report.AppendHex16(dst, p.Raw)
+	for range len(csvColumns) - len(csvLast) - slices.Index(csvColumns, "raw") {
 		dst = append(dst, ',')
 	}
-	dst = report.AppendCSVString(dst, tree.ProblemText(p))
-	return append(dst, '\n')
+	return append(entries.AppendCSVProblem(dst, p), '\n')
 }

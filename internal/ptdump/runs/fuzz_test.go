@@ -29,7 +29,8 @@ func FuzzWalk(f *testing.F) {
 	f.Add(table(0x1067), uint8(1), uint32(0), uint32(100))
 	nested := append(table(0x2067), table(0x3067, 0x80000000400000e7)...)
 	nested = append(nested, table(0x4067, 0x4067, 0x4067, 0x4065, 0x800fffffbfe008e6, 0x07fffffffffffc00)...)
-	nested = append(nested, table(0x5025, 0x6065, 0x000fffffedcba960, 0x07ffffffffdb960e, 0x07ffffffffdb940e, 0xfffffffffffff600)...)
+	nested = append(nested, table(0x5025, 0x6065, 0x000fffffedcba960, 0x07ffffffffdb960e, 0x07ffffffffdb940e, 0xfffffffffffff600,
+		0x100, 0x100, 1<<52-0x1000+0x100, 0x800ffffff98de020, 0x800ffffff98dd020, 0x800ffffff98de020)...)
 	f.Add(nested, uint8(2), uint32(0), uint32(32))
 	f.Add(nested, uint8(0), uint32(0), uint32(0xffff))
 	f.Fuzz(func(t *testing.T, data []byte, machine uint8, first, span uint32) {

@@ -3,6 +3,7 @@ package runs
 import (
 	"bytes"
 	"context"
+	"errors"
 	"strings"
 	"testing"
 
@@ -74,8 +75,48 @@ func TestInvalidInOneHalf(t *testing.T) {
 		t.Fatalf("%d ranges, want 8", len(got.all))
 	}
 	for _, r := range got.all {
-		if user := r.First.VA>>63 == 0; r.First.Invalid != user {
-			t.Errorf("%v: invalid %v", r.First.VA, r.First.Invalid)
+		kind, user := tree.KindUnknown, r.First.VA>>63 == 0
+		if user {
+			kind = tree.KindSwap
 		}
+		if r.First.Invalid != user || r.First.Kind != kind {
+			t.Errorf("%v: invalid %v, %v", r.First.VA, r.First.Invalid, r.First.Kind)
+		}
+	}
+}
+
+// TestTakenOutRuns: pages that the kernel took out of its mapping merge like pages, by table and across tables, and the text
+// says which frames they are; equal frames are said to be so.
+func TestTakenOutRuns(t *testing.T) {
+	m := pttree.New(0x1000)
+	root := m.Table()
+	kernel := func(va x86.Virt, l x86.Level, e uint64) { m.Map(root, 4, va, l, e, capturetest.KernelTable) }
+	out := func(pfn x86.PFN, flags uint64) uint64 { return ^uint64(pfn.Phys())&(1<<52-x86.PageSize) | flags }
+	const base = 0xffff888000000000
+	for i := range x86.PFN(4) { // over the border of two tables
+		kernel(base+0x1fe000+x86.Virt(i.Phys()), x86.LevelPTE, out(0x100+i, x86.PageRW|x86.PageAccessed|x86.PageNX))
+	}
+	for i, pfn := range []x86.PFN{0x300, 0x305, 0x302} {
+		kernel(base+0x204000+x86.Virt(i)*x86.PageSize, x86.LevelPTE, out(pfn, x86.PageDirty|x86.PageNX))
+	}
+	for i := range x86.PFN(3) {
+		kernel(base+0x40000000+x86.Virt(i.Phys())*512, x86.LevelPMD, out(0x40000+512*i, x86.PageRW))
+	}
+	for i := range x86.PFN(32) {
+		kernel(0xfffffe0000001000+x86.Virt(i.Phys()), x86.LevelPTE, 0x000ffffffffff120)
+	}
+	s := capturetest.TreeOf(m, root, x86.Linux7_2(), x86.DefaultPaging(4))
+	var b bytes.Buffer
+	w := NewWriter(t.Context(), &b, NewFormat("text", s.ABI, report.Palette{}))
+	if err := errors.Join(Walk(s, tree.Filter{}, nil, w), w.Close()); err != nil {
+		t.Fatal(err)
+	}
+	want := `0xffff8880001fe000-0xffff888000202000    16K  pte  ----  unknown   pfn 0x100-0x103, not present   RW NX accessed
+0xffff888000204000-0xffff888000207000    12K  pte  ----  unknown   pfn 0x300, not present, scattered NX dirty
+0xffff888040000000-0xffff888040600000     6M  pmd  ----  unknown   pfn 0x40000-0x405ff, not present RW
+0xfffffe0000001000-0xfffffe0000021000   128K  pte  ----  protnone  pfn 0x0 each, not present      PROTNONE accessed
+`
+	if b.String() != want {
+		t.Errorf("got\n%swant\n%s", &b, want)
 	}
 }

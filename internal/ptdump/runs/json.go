@@ -51,6 +51,9 @@ func (j *jsonFormat) run(dst []byte, r *Run, region string) []byte {
 	}
 	if _, _, ok := r.Places(); ok {
 		dst = report.AppendJSONBool(dst, `,"scattered":`, r.Scattered)
+		if r.Repeated() {
+			dst = append(dst, `,"repeated":true`...)
+		}
 	}
 	dst = append(dst, `,"accessed":`...)
 	dst = strconv.AppendUint(dst, r.Accessed, 10)
@@ -67,9 +70,7 @@ func (j *jsonFormat) run(dst []byte, r *Run, region string) []byte {
 	}
 	dst = entries.AppendJSONInvalid(dst, j.flags.Invalid(l))
 	if l.HasSwap() {
-		first := *l
-		first.Swap.Young, first.Swap.Dirty = r.Accessed == r.Count, r.Dirty == r.Count
-		dst = entries.AppendJSONSwap(dst, &first)
+		dst = entries.AppendJSONSwap(dst, r.shared())
 	}
 	return j.End(append(dst, '}'))
 }

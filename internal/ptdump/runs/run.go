@@ -19,6 +19,18 @@ type Run struct {
 	// Scattered says that the frames that the entries name do not all follow one another in ascending order; of
 	// swap entries, the slots.
 	Scattered bool
+	// Moves says that not all of them are the same.
+	Moves bool
+}
+
+// Repeated reports several entries that all name the same frame, or slot.
+func (r *Run) Repeated() bool { return r.Count > 1 && r.Scattered && !r.Moves }
+
+// shared is the first entry with what counts only if all have it: A and D of migration entries.
+func (r *Run) shared() *tree.Leaf {
+	l := r.First
+	l.Swap.Young, l.Swap.Dirty = r.Accessed == r.Count, r.Dirty == r.Count
+	return &l
 }
 
 // Size returns the bytes of address space.
@@ -42,7 +54,7 @@ func place(l *tree.Leaf) (at, step uint64, ok bool) {
 	switch {
 	case l.HasPFN:
 		return uint64(l.PFN), l.Level.Size() / x86.PageSize, true
-	case l.Kind == tree.KindSwap || l.Kind == tree.KindSwapinError:
+	case l.Kind == tree.KindSwap:
 		return l.Swap.Offset, 1, true
 	}
 	return 0, 0, false

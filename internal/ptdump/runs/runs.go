@@ -91,7 +91,7 @@ func (v *visitor) PTEs(t *pgtable.Table) error {
 			i++
 			continue
 		}
-		if v.match == nil && v.next.First.IsPage() {
+		if l := &v.next.First; v.match == nil && l.IsPage() && l.Kind != tree.KindUnknown && !l.Invalid {
 			v.extend(t, i)
 		}
 		i += int(v.next.Count)
@@ -109,7 +109,7 @@ func (v *visitor) start(t *pgtable.Table, i int) bool {
 	if v.match != nil && !v.match(l) {
 		return false
 	}
-	v.next.Count, v.next.Accessed, v.next.Dirty, v.next.Scattered = 1, 0, 0, false
+	v.next.Count, v.next.Accessed, v.next.Dirty, v.next.Scattered, v.next.Moves = 1, 0, 0, false, false
 	accessed, dirty := l.Swap.Young, l.Swap.Dirty
 	if l.IsPage() {
 		accessed, dirty = l.Raw&x86.PageAccessed != 0, l.Raw&v.dirtyBits() != 0
@@ -145,21 +145,29 @@ func (v *visitor) extend(t *pgtable.Table, i int) {
 	at := (ref ^ inverted) & frame
 	j := i
 	r.Count, r.Accessed, r.Dirty = 0, 0, 0
-	for j <= end && (t.Entries[j]^ref)&mask == 0 {
+	first := at
+	for j <= end && (t.Entries[j]^ref)&mask == 0 && !v.lastFrame(t.Entries[j]) {
 		e := t.Entries[j]
-		if f := (e ^ inverted) & frame; f != at {
+		f := (e ^ inverted) & frame
+		if f != at {
 			at, r.Scattered = f, true
 		}
 		n := v.stretch(t, j, end)
 		// The frame must neither carry into what counts nor wrap.
 		last := t.Entries[j+n-1]
-		if at += uint64(n) * x86.PageSize; (last^ref)&mask != 0 || (last^inverted)&frame != at-x86.PageSize {
+		if at += uint64(n) * x86.PageSize; (last^ref)&mask != 0 || (last^inverted)&frame != at-x86.PageSize || v.lastFrame(last) {
 			at -= uint64(n-1) * x86.PageSize
 			n = 1
 		}
+		r.Moves = r.Moves || f != first || n > 1
 		r.count(e, uint64(n), dirtyBits)
 		j += n
 	}
+}
+
+// lastFrame reports a page without P that names the last frame there is, which makes it invalid.
+func (v *visitor) lastFrame(e uint64) bool {
+	return e&x86.PagePresent == 0 && e&v.decoder.ABI.FrameMask(x86.LevelPTE) == 0
 }
 
 // stretch returns how many entries from i to end, that one included, continue one another in all bits.
@@ -174,7 +182,7 @@ func (v *visitor) stretch(t *pgtable.Table, i, end int) int {
 // meaning returns the bits in which all pages of a run agree: all but frame, A and D. With shadow stacks, D is part
 // of the meaning where RW is clear.
 func (v *visitor) meaning(l *tree.Leaf) uint64 {
-	m := ^(v.decoder.ABI.FrameMask(l.Level) | x86.PageAccessed | v.dirtyBits())
+	m := ^(l.Kind.FrameMask(v.decoder.ABI, l.Level) | x86.PageAccessed | v.dirtyBits())
 	abi := v.decoder.ABI
 	if abi.Kernel().SavedDirty && abi.Paging().ShadowStack && l.Raw&x86.PageRW == 0 {
 		m |= x86.PageDirty
@@ -239,6 +247,7 @@ func (v *visitor) join(a, b *Run) bool {
 	from, step, _ := place(&a.First)
 	to, _, _ := place(&b.First)
 	a.Scattered = a.Scattered || b.Scattered || from+a.Count*step != to
+	a.Moves = a.Moves || b.Moves || from != to
 	a.Count += b.Count
 	a.Accessed += b.Accessed
 	a.Dirty += b.Dirty

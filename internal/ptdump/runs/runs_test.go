@@ -38,12 +38,12 @@ func (r *ranges) Problem(p *pgtable.Problem) error { r.problems = append(r.probl
 func meaningOf(abi *x86.ABI, l *tree.Leaf) string {
 	s := fmt.Sprintf("%v %v %v", l.Level, l.Kind, l.Rights)
 	if l.IsPage() {
-		for _, f := range abi.AppendFlags(nil, l.Level, l.Raw) {
+		for _, f := range l.Kind.AppendFlags(abi, nil, l.Level, l.Raw) {
 			if f != "ACCESSED" && f != "DIRTY" && f != "SAVED_DIRTY" {
 				s += " " + f
 			}
 		}
-		return s + fmt.Sprintf(" P=%v pkey %d shadow stack %v", l.Raw&1, l.Pkey(), x86.PTE(l.Raw).Shstk(abi))
+		return s + fmt.Sprintf(" P=%v pkey %d shadow stack %v invalid %v", l.Raw&1, l.Pkey(), x86.PTE(l.Raw).Shstk(abi), l.Invalid)
 	}
 	e := l.Swap
 	if l.Kind == tree.KindMarker {
@@ -68,6 +68,8 @@ func naiveRuns(abi *x86.ABI, markers []linux.Marker, all []tree.Leaf) []Run {
 		if at, step, ok := place(l); ok && r.Count > 0 {
 			prev, _, _ := place(&all[i-1])
 			r.Scattered = r.Scattered || at != prev+step
+			first, _, _ := place(&r.First)
+			r.Moves = r.Moves || at != first
 		}
 		r.Count++
 		names := abi.AppendFlags(nil, l.Level, l.Raw)

@@ -1,8 +1,6 @@
 package runs
 
 import (
-	"bytes"
-	"slices"
 	"strconv"
 
 	"ptemu/arch/x86"
@@ -119,21 +117,23 @@ func appendPart(dst []byte, word string, n, all uint64) []byte {
 
 // appendRunTarget appends what the entries of a range point to.
 func appendRunTarget(dst []byte, r *Run) []byte {
-	start := len(dst)
-	first, last, ok := r.Places()
 	l := r.First
 	l.Swap.Young, l.Swap.Dirty = false, false // these are counted
-	dst = entries.AppendTarget(dst, &l)
-	switch {
+	more, scattered := "", false
+	switch first, last, ok := r.Places(); {
 	case !ok || first == last:
-		return dst
+	case r.Repeated():
+		more = " each"
 	case r.Scattered:
-		return append(dst, ", scattered"...)
+		scattered = true
+	default:
+		more = "-0x" + strconv.FormatUint(last, 16)
 	}
-	// The last number goes behind the first, before what follows that.
-	number := "0x" + strconv.FormatUint(first, 16)
-	at := start + bytes.LastIndex(dst[start:], []byte(number)) + len(number)
-	return slices.Insert(dst, at, []byte("-0x"+strconv.FormatUint(last, 16))...)
+	dst = entries.AppendTargets(dst, &l, more)
+	if scattered {
+		dst = append(dst, ", scattered"...)
+	}
+	return dst
 }
 
 func (t *textFormat) problem(dst []byte, p *pgtable.Problem) []byte {

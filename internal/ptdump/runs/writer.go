@@ -85,9 +85,9 @@ func (o *Writer) Close() error {
 type sharedFlags struct{ *entries.Flags }
 
 func (f sharedFlags) append(dst []byte, r *Run) []byte {
-	raw := r.First.Raw
+	counted := uint64(0)
 	if r.First.IsPage() {
-		raw &^= x86.PageAccessed | x86.PageDirty | f.ABI.SavedDirtyMask()
+		counted = x86.PageAccessed | x86.PageDirty | f.ABI.SavedDirtyMask()
 	}
-	return f.Flags.Append(dst, r.First.Level, raw)
+	return f.Flags.Append(dst, &r.First, counted)
 }

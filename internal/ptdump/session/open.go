@@ -9,9 +9,11 @@ import (
 	"ptemu/capture"
 	"ptemu/internal/ptdump/kept"
 	"ptemu/internal/ptdump/report"
+	"ptemu/internal/ptdump/space"
 	"ptemu/internal/ptdump/tree"
 	"ptemu/internal/ptdump/usage"
 	"ptemu/linux"
+	"ptemu/linux/proc"
 	"ptemu/physmem"
 	"ptemu/swapentry"
 )
@@ -23,21 +25,30 @@ type Session struct {
 	CPU int
 	// RootWhy says how the root was chosen.
 	RootWhy string
+	// NoUser says why the tree has no user half, "" if it has or if it is what was asked for: a root table with one is in
+	// use, but the capture does not name it or lacks it.
+	NoUser string
+	// Process and Spaces are whose tables were asked for, and all of them; nil without [Options.Process].
+	Process *proc.Process
+	Spaces  *space.Machine
 
 	find ProcessFinder // nil: that of package proc
 	kept *kept.Facts   // what extract left in the capture, nil if it is not from there
 }
 
 // Open opens a capture and finds the kernel and the root table in it, as far as m does not say. If the only thing missing
-// is a root, both a session, whose Root does not hold, and an error are returned. Flags that cannot be are a [usage.Error].
+// is a root that can be read, both a session, whose Root does not hold, and an error are returned. Flags that cannot be are a [usage.Error].
 func Open(ctx context.Context, path string, m *Options) (*Session, error) {
+	if path == "-" {
+		return nil, usage.Errorf("-: a capture is read here and there, which a pipe does not allow: give a file (or ./- for one of that name)")
+	}
 	c, err := capture.Open(path, m.Capture)
 	if err != nil {
 		return nil, err
 	}
 	c.Mem = &cancelReader{c.Mem, ctx}
 	o, err := newSession(c, m)
-	if o != nil && m.PID != nil {
+	if o != nil && m.Process != nil {
 		err = o.chooseProcess(ctx, m)
 	}
 	if interrupted := ctx.Err(); interrupted != nil {
@@ -73,11 +84,9 @@ func newSession(c *capture.Capture, m *Options) (*Session, error) {
 	}
 	o := &Session{CPU: usableCPU(sys, m.CPU), find: m.Find, kept: k}
 	o.Tree = &tree.Tree{Mem: c.Mem, ABI: sys.ABI, Layout: swapentry.NewLayout(sys.ABI), Capture: c, System: sys}
-	root, why, err := chooseRoot(sys, m, o.CPU)
-	if err != nil {
+	if err := o.chooseRoot(m); err != nil {
 		return o, fmt.Errorf("%s: %w", c.Path, err)
 	}
-	o.Root, o.RootWhy = sys.ABI.TableFrame(uint64(root)).Phys(), why
 	return o, nil
 }
 
@@ -96,14 +105,10 @@ func (c *cancelReader) ReadFrame(pfn x86.PFN, dst *physmem.Frame) error {
 }
 
 func linuxOptions(m *Options) linux.Options {
-	opts := linux.Options{
-		DevicePrivate: m.DevicePrivate, CR3: m.CR3, Levels: m.Levels, PhysBits: m.PhysBits, EncMask: m.EncMask,
+	return linux.Options{
+		Kernel: m.Kernel, DevicePrivate: m.DevicePrivate, CR3: m.CR3, Levels: m.Levels, PhysBits: m.PhysBits, EncMask: m.EncMask,
 		L1TFCacheBits: m.L1TF,
 	}
-	if m.Kernel != nil {
-		opts.Kernel = m.Kernel.Release
-	}
-	return opts
 }
 
 func linuxCPUs(c *capture.Capture) []linux.CPU {
@@ -118,15 +123,20 @@ func linuxCPUs(c *capture.Capture) []linux.CPU {
 	return cpus
 }
 
-// usableCPU returns the processor asked for, or the first one with page tables; -1 if there is none.
+// usableCPU returns the processor asked for, or the first one with page tables, or the first that uses such tables,
+// wherever they are; -1 if there is none.
 func usableCPU(sys *linux.System, asked int) int {
 	if asked >= 0 {
 		return asked
 	}
+	without := -1
 	for _, c := range sys.CPUs {
-		if c.Err == nil {
+		switch {
+		case c.Err == nil:
 			return c.CPU
+		case c.Paging && without < 0:
+			without = c.CPU
 		}
 	}
-	return -1
+	return without
 }

@@ -1,8 +1,8 @@
 package session
 
 import (
-	"ptemu/arch/x86"
 	"ptemu/capture"
+	"ptemu/internal/ptdump/space"
 )
 
 // RootNames are the trees that the flag --root chooses from, the default first.
@@ -12,12 +12,12 @@ var RootNames = []string{"cr3", "swapper", "pti-kernel", "pti-user"}
 type Options struct {
 	Capture       capture.Options
 	CR3           *uint64       // nil: what the capture says
-	PID           *int          // whose tables; nil: those that Root says
+	Process       *space.Name   // whose tables; nil: those that Root says
 	Find          ProcessFinder // nil: that of package proc
 	CPU           int           // -1: any
 	Levels        int           // 0: any
 	Root          string        // of RootNames
-	Kernel        *x86.Kernel   // nil: auto
+	Kernel        string        // a release; "": what the capture says
 	DevicePrivate *bool         // nil: auto
 	PhysBits      uint8         // 0: any
 	L1TF          uint8         // address bits of the cache; 0: not affected

@@ -2,7 +2,10 @@ package session
 
 import (
 	"context"
+	"errors"
+	"fmt"
 
+	"ptemu/arch/x86"
 	"ptemu/internal/ptdump/space"
 	"ptemu/linux"
 	"ptemu/linux/proc"
@@ -30,7 +33,41 @@ func (o *Session) findProcesses(ctx context.Context, opt proc.Options) (*proc.Pr
 	case o.find != nil:
 		return o.find(ctx, o.Mem, o.System, opt)
 	}
-	return proc.Find(ctx, o.Mem, o.System, opt)
+	tables := o.tablesOnly()
+	opt.RootsOnly = opt.RootsOnly || tables
+	procs, err := proc.Find(ctx, o.Mem, o.System, opt)
+	switch {
+	case tables && err != nil && ctx.Err() == nil:
+		err = fmt.Errorf("%s: %w", tablesOnlyText, err)
+	case tables && err == nil:
+		procs.Warnings = append([]string{tablesOnlyText}, procs.Warnings...)
+	}
+	return procs, err
+}
+
+// tablesOnlyText is what is said of a capture without the kernel's memory.
+const tablesOnlyText = "the capture holds no memory of the kernel but page tables: of processes, the root tables alone are known"
+
+// tablesOnly reports that the capture lacks the kernel image, so that nothing can be known of its symbols and lists.
+func (o *Session) tablesOnly() bool {
+	l := o.System.Layout
+	mem, err := o.System.Memory(o.Mem)
+	if err != nil || l.TextFirst == 0 {
+		return false
+	}
+	at := []x86.Virt{l.TextFirst}
+	for _, name := range []string{"_stext", "kallsyms_num_syms", "kallsyms_names"} {
+		if va, ok := o.System.VMCoreInfo.Symbol(name); ok {
+			at = append(at, va)
+		}
+	}
+	for _, va := range at {
+		var b [1]byte
+		if err := mem.ReadAt(b[:], va); !errors.Is(err, physmem.ErrAbsent) && !errors.Is(err, physmem.ErrExcluded) {
+			return false
+		}
+	}
+	return true
 }
 
 // OpenForProcesses is [Open] for commands that look for the roots of processes, and need none that the capture
@@ -39,6 +76,9 @@ func OpenForProcesses(ctx context.Context, path string, m *Options) (*Session, e
 	o, err := Open(ctx, path, m)
 	if o != nil && m.CR3 == nil && m.Root == RootNames[0] {
 		err = nil
+	}
+	if o != nil {
+		o.NoUser = ""
 	}
 	return o, err
 }

@@ -10,16 +10,17 @@ import (
 	"ptemu/internal/ptdump/space"
 	"ptemu/linux"
 	"ptemu/linux/proc"
+	"ptemu/physmem"
 )
 
 // chooseProcess makes the tables of one process the session's.
 func (o *Session) chooseProcess(ctx context.Context, m *Options) error {
 	spaces, err := o.Processes(ctx, proc.Options{})
 	if err != nil {
-		return fmt.Errorf("%s: --pid %d: %w", o.Capture.Path, *m.PID, err)
+		return fmt.Errorf("%s: --pid: %w", o.Capture.Path, err)
 	}
 	o.System.Warnings = append(o.System.Warnings, spaces.Procs.Warnings...)
-	p, s, err := spaces.Find(*m.PID)
+	p, s, err := spaces.Named(*m.Process)
 	switch {
 	case err != nil && len(spaces.Procs.Warnings) > 0:
 		return fmt.Errorf("%s: %w, as far as they could be found: %s", o.Capture.Path, err, spaces.Procs.Warnings[0])
@@ -28,6 +29,7 @@ func (o *Session) chooseProcess(ctx context.Context, m *Options) error {
 	case s == nil:
 		return fmt.Errorf("%s: %w", o.Capture.Path, space.NoSpace(p))
 	}
+	o.Process, o.Spaces, o.NoUser = p, spaces, ""
 	why := fmt.Sprintf("that of process %d (%s), as asked (--pid)", p.PID, report.QuoteName(p.Comm))
 	roots := s.MM.Roots
 	o.Root, o.RootWhy = roots.Kernel, why
@@ -43,8 +45,39 @@ func (o *Session) chooseProcess(ctx context.Context, m *Options) error {
 	return nil
 }
 
-// chooseRoot returns the root table that the flags ask for, and why it is this one.
-func chooseRoot(sys *linux.System, m *Options, cpu int) (x86.Phys, string, error) {
+// chooseRoot chooses the root table that the flags ask for, and says why it is this one.
+func (o *Session) chooseRoot(m *Options) error {
+	sys := o.System
+	root, why, err := rootOf(sys, m, o.CPU)
+	if err != nil {
+		return err
+	}
+	o.Root, o.RootWhy = sys.ABI.TableFrame(uint64(root)).Phys(), why
+	if sys.Chosen == nil && m.Root != "swapper" && !rootHolds(sys, o.CPU) && o.userHalfEmpty() {
+		o.NoUser = "the root table is " + why + ", and that maps nothing for programs; ptdump ps looks for those of processes, --pid and --cr3 choose one"
+	}
+	return nil
+}
+
+// rootHolds reports whether the CPU's root can be walked.
+func rootHolds(sys *linux.System, cpu int) bool { return cpu >= 0 && sys.CPUs[cpu].Err == nil }
+
+// userHalfEmpty reports whether the root table has nothing in the user half. One that cannot be read may have.
+func (o *Session) userHalfEmpty() bool {
+	var t physmem.Table
+	if physmem.ReadTable(o.Mem, o.Root.PFN(), &t) != nil {
+		return false
+	}
+	for _, e := range t[:x86.EntriesPerTable/2] {
+		if e != 0 {
+			return false
+		}
+	}
+	return true
+}
+
+// rootOf is chooseRoot without a session. cpu is the processor whose registers apply, -1 if there is none.
+func rootOf(sys *linux.System, m *Options, cpu int) (x86.Phys, string, error) {
 	if m.Root == "swapper" {
 		if sys.InitMM == nil {
 			return 0, "", fmt.Errorf("--root swapper: init_mm's tables were not found: %w", linux.ErrNoRoot)
@@ -57,14 +90,16 @@ func chooseRoot(sys *linux.System, m *Options, cpu int) (x86.Phys, string, error
 	switch {
 	case sys.Chosen != nil:
 		roots, own, why = *sys.Chosen, sys.ABI.TableFrame(*m.CR3).Phys(), "as asked (--cr3)"
-	case cpu >= 0:
+	case rootHolds(sys, cpu):
 		c := sys.CPUs[cpu]
-		if c.Err != nil {
-			return 0, "", c.Err
-		}
 		roots, own, why = c.Roots, sys.ABI.TableFrame(c.CR3).Phys(), fmt.Sprintf("CR3 %#x of CPU %d", c.CR3, cpu)
+	case m.CPU >= 0:
+		return 0, "", sys.CPUs[m.CPU].Err
 	case sys.InitMM != nil:
 		roots, own, why = *sys.InitMM, sys.InitMM.Kernel, "init_mm's, as the capture names no other"
+		if n := len(sys.CPUs); n > 0 {
+			why = fmt.Sprintf("init_mm's, as no CPU's can be used (%v)", sys.CPUs[0].Err)
+		}
 	default:
 		for _, c := range sys.CPUs {
 			if c.Err != nil {
@@ -73,15 +108,21 @@ func chooseRoot(sys *linux.System, m *Options, cpu int) (x86.Phys, string, error
 		}
 		return 0, "", linux.ErrNoRoot
 	}
+	if roots.UserMissing {
+		own, why = roots.Kernel, "kernel root of the pair of "+why+", whose user root is not in the capture"
+	}
 	switch m.Root {
 	case "pti-kernel", "pti-user":
-		if !roots.PTI {
+		switch {
+		case roots.UserMissing && m.Root == "pti-kernel":
+			return own, why, nil
+		case roots.UserMissing:
+			return 0, "", fmt.Errorf("--root pti-user: the user root is not in the capture: %s", roots.Why)
+		case !roots.PTI:
 			return 0, "", fmt.Errorf("--root %s: the root table at %v is not one of a pair: %s", m.Root, own, roots.Why)
-		}
-		if m.Root == "pti-user" {
+		case m.Root == "pti-user":
 			return roots.User, "user root of the pair of " + why, nil
-		}
-		if roots.KernelMissing {
+		case roots.KernelMissing:
 			return 0, "", fmt.Errorf("--root pti-kernel: the kernel's root is not in the capture: %s", roots.Why)
 		}
 		return roots.Kernel, "kernel root of the pair of " + why, nil
@@ -95,7 +136,7 @@ func (o *Session) Registers() (mmu.Regs, []string) {
 	regs := mmu.LinuxRegs(uint64(o.Root), paging.Levels)
 	var assumed []string
 	if o.CPU < 0 {
-		assumed = append(assumed, "CR0.WP set, CR4.SMEP, SMAP, PKE and PKS clear: the capture has no control registers")
+		assumed = append(assumed, "CR0.WP set, CR4.SMEP, SMAP, PKE and PKS clear: the capture has no control registers of a CPU with page tables")
 	} else {
 		c := o.Capture.CPUs[o.CPU]
 		regs.CR0, regs.CR4 = c.CR0, c.CR4

@@ -20,11 +20,11 @@ func (d *Decoder) Leaf(l *Leaf, t *pgtable.Table, i int) {
 
 // Decode fills in what follows from VA, Level and Raw, and from what the levels above permit.
 //
-// Swap forms belong to the user half. What the kernel half has without P are pages that set_memory_np() and the like took
-// out of the kernel's own mapping, large ones also without PSE, so that there is nothing to check.
-//
 // With P set the processor decides. Without, Linux does: PROT_NONE and, in a large page, PSE alone still name a
-// page; everything else is what package swapentry says.
+// page; everything else is, in the user half, what package swapentry says. In the kernel half it is a page that
+// set_memory_np() and the like took out of the kernel's own mapping, a large one also without PSE: [KindUnknown].
+//
+// Linux: arch/x86/mm/pat/set_memory.c:__change_page_attr()
 func (d *Decoder) Decode(l *Leaf, above pgtable.Access) {
 	if l.Raw&x86.PagePresent != 0 {
 		l.Kind, l.PFN, l.HasPFN = KindPresent, d.pfn(l), true
@@ -35,21 +35,26 @@ func (d *Decoder) Decode(l *Leaf, above pgtable.Access) {
 		return
 	}
 	e := d.Layout.Decode(l.Level, l.Raw)
+	l.Invalid = !l.InKernelHalf() && d.Layout.Check(l.Level, l.Raw) != nil
 	switch {
-	case e.Kind != swapentry.KindPresent:
+	case e.Kind == swapentry.KindPresent && l.Raw&x86.PageProtnone != 0:
+		l.Kind = KindProtnone
+	case e.Kind == swapentry.KindPresent:
+		l.Kind = KindPresent
+	case l.InKernelHalf():
+		l.Kind = KindUnknown
+	default:
 		l.Kind, l.Swap = kindOf(e.Kind), e
 		l.PFN, l.HasPFN = e.PFN, e.Kind.HasPFN()
-		l.Invalid = l.VA < d.ABI.Paging().KernelHalf() && d.Layout.Check(l.Level, l.Raw) != nil
+		if e.Kind == swapentry.KindSwapinError { // its offset is the frame of the page that could not be read
+			l.PFN, l.HasPFN = swapentry.MkSwp(e.Type, e.Offset).PFN(d.Layout), true
+		}
 		return
-	case l.Raw&x86.PageProtnone != 0:
-		l.Kind = KindProtnone
-	default:
-		l.Kind = KindPresent
 	}
 	l.PFN, l.HasPFN = d.pfn(l), true
 }
 
-// pfn returns the frame of an entry that names its page by its frame bits.
+// pfn returns the frame of an entry that names its page by its frame bits. What is not present holds them inverted.
 func (d *Decoder) pfn(l *Leaf) x86.PFN {
 	switch l.Level {
 	case x86.LevelPMD:

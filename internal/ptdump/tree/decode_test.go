@@ -1,6 +1,7 @@
 package tree_test
 
 import (
+	"fmt"
 	"testing"
 
 	"ptemu/arch/x86"
@@ -52,7 +53,7 @@ func TestDecode(t *testing.T) {
 		{"hwpoison", x86.Linux7_2(), ordinary, x86.LevelPTE, 27<<59 | 0x7fffffffdb97400, tree.KindHWPoison, tree.Rights{}, 0x12345, true},
 		{"uffd-wp marker, 6.1", x86.Linux6_1(), ordinary, x86.LevelPTE, 0xf7fffffffffffc00, tree.KindMarker, tree.Rights{}, 0, false},
 		{"guard marker", x86.Linux7_2(), ordinary, x86.LevelPTE, 0xfffffffffffff600, tree.KindMarker, tree.Rights{}, 0, false},
-		{"swap-in error, 6.1", x86.Linux6_1(), ordinary, x86.LevelPTE, 0xfffffffffdb97400, tree.KindSwapinError, tree.Rights{}, 0, false},
+		{"swap-in error, 6.1", x86.Linux6_1(), ordinary, x86.LevelPTE, 0xfffffffffdb97400, tree.KindSwapinError, tree.Rights{}, 0x12345, true},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			m := pttree.New(0x100)
@@ -79,6 +80,76 @@ func TestDecode(t *testing.T) {
 		})
 	}
 }
+
+// TestTakenOut: the kernel half has no swap forms. What is not present there names its page by the inverted frame, as
+// set_memory_np() leaves it, and a page that can be seen twice proves which: the first two entries are of a guest whose own
+// /proc says that process 152 has frame 0x6721 as secretmem, and of the freed text of a kernel with PTI.
+func TestTakenOut(t *testing.T) {
+	for _, c := range []struct {
+		name  string
+		level x86.Level
+		raw   uint64
+		kind  tree.Kind
+		pfn   x86.PFN
+		flags string
+	}{
+		{"secretmem", x86.LevelPTE, 0x800ffffff98de020, tree.KindUnknown, 0x6721, "[ACCESSED NX]"},
+		{"freed text", x86.LevelPMD, 0x800ffffff71ff062, tree.KindUnknown, 0x8e00, "[RW ACCESSED DIRTY NX]"},
+		{"written", x86.LevelPTE, 0x800ffffff98de062, tree.KindUnknown, 0x6721, "[RW ACCESSED DIRTY NX]"},
+		{"frame 0 of the CPU entry area", x86.LevelPTE, 0x000ffffffffff120, tree.KindProtnone, 0, "[ACCESSED PROTNONE]"},
+		{"what would be slot 0", x86.LevelPTE, 0x07fffffffffffe00, tree.KindUnknown, 0, "[SPECIAL UFFD_WP KERNEL_4K BIT52 BIT53 BIT54 BIT55 BIT56 BIT57 SAVED_DIRTY]"},
+		{"what would be a marker", x86.LevelPTE, 0xfffffffffffff600, tree.KindUnknown, 0, ""},
+		{"1 GiB", x86.LevelPUD, 0x800fffffbffff062, tree.KindUnknown, 0x40000, "[RW ACCESSED DIRTY NX]"},
+	} {
+		m := pttree.New(0x100)
+		root := m.Table()
+		at := x86.Virt(0xffff888040000000)
+		m.Map(root, 4, at, c.level, c.raw, capturetest.KernelTable)
+		s := capturetest.TreeOf(m, root, x86.Linux7_2(), x86.DefaultPaging(4))
+		var got capturetest.Leaves
+		if err := s.Walk(tree.Filter{}, &got); err != nil || len(got.All) != 1 {
+			t.Fatal(c.name, err, got.All)
+		}
+		l := got.All[0]
+		if l.Kind != c.kind || l.PFN != c.pfn || !l.HasPFN || l.HasSwap() || !l.IsPage() || !l.NotPresent() || l.Invalid ||
+			l.Rights != (tree.Rights{}) || l.Swap != (swapentry.Entry{}) {
+			t.Errorf("%s: %+v", c.name, l)
+		}
+		if flags := fmt.Sprint(l.Kind.AppendFlags(s.ABI, nil, l.Level, l.Raw)); c.flags != "" && flags != c.flags {
+			t.Errorf("%s: %s, want %s", c.name, flags, c.flags)
+		}
+		var stretches stretchList
+		if err := s.Stretches(t.Context(), pgtable.All, &stretches); err != nil || len(stretches) != 1 || stretches[0].Kind != c.kind {
+			t.Errorf("%s: stretches %+v, %v", c.name, stretches, err)
+		}
+	}
+	// Neighbours that differ in the frame alone are one stretch.
+	m := pttree.New(0x100)
+	root := m.Table()
+	for i, raw := range []uint64{0x800ffffff98de020, 0x800ffffff97de020, 0x800ffffff98dc062} {
+		m.Map(root, 4, 0xffff888040000000+x86.Virt(i)*x86.PageSize, x86.LevelPTE, raw, capturetest.KernelTable)
+	}
+	var stretches stretchList
+	err := capturetest.TreeOf(m, root, x86.Linux7_2(), x86.DefaultPaging(4)).Stretches(t.Context(), pgtable.All, &stretches)
+	if err != nil || len(stretches) != 2 || stretches[0].N != 2 || stretches[1].N != 1 {
+		t.Errorf("stretches %+v, %v", stretches, err)
+	}
+	// Empty but for what old processors left is empty in both halves.
+	m = pttree.New(0x100)
+	root = m.Table()
+	m.Map(root, 4, 0xffff888040000000, x86.LevelPTE, x86.PageAccessed|x86.PageDirty, capturetest.KernelTable)
+	var got capturetest.Leaves
+	if err := capturetest.TreeOf(m, root, x86.Linux7_2(), x86.DefaultPaging(4)).Walk(tree.Filter{}, &got); err != nil || got.All != nil {
+		t.Errorf("stray A and D: %v, %v", got.All, err)
+	}
+}
+
+// stretchList is a StretchSink that keeps everything.
+type stretchList []tree.Stretch
+
+func (s *stretchList) Table(*pgtable.Table) bool { return true }
+func (s *stretchList) Stretch(x *tree.Stretch)   { *s = append(*s, *x) }
+func (s *stretchList) Problem(*pgtable.Problem)  {}
 
 // TestRightsOverAllLevels: a right is there if no level takes it away.
 func TestRightsOverAllLevels(t *testing.T) {

@@ -21,7 +21,8 @@ const (
 	KindHWPoison        Kind = "hwpoison"
 	KindMarker          Kind = "marker"
 	KindSwapinError     Kind = "swapin-error"
-	KindUnknown         Kind = "unknown"
+	// KindUnknown is an entry without P in the kernel half: a page that was taken out of the kernel's mapping.
+	KindUnknown Kind = "unknown"
 )
 
 // Rights are effective: what all levels of the walk together permit. R is present (P in every level); U is
@@ -59,11 +60,11 @@ type Leaf struct {
 	Raw    uint64
 	Kind   Kind
 	Rights Rights
-	// PFN is the frame that the entry names, if HasPFN: of a present or PROT_NONE page, or in a migration,
-	// device or hwpoison entry.
+	// PFN is the frame that the entry names, if HasPFN: of a page, present or not, or in a migration, device, hwpoison or
+	// swapin-error entry.
 	PFN    x86.PFN
 	HasPFN bool
-	// Swap is the decoded entry of every non-present kind.
+	// Swap is the decoded entry of every swap form: of the kinds that are no page.
 	Swap swapentry.Entry
 	// Invalid says that no kernel of the tree's kind writes such an entry in the user half, see
 	// [swapentry.Layout.Check].
@@ -79,12 +80,21 @@ type Leaf struct {
 // Linux: arch/x86/include/asm/pgtable.h:pmd_mkinvalid(), pmd_present()
 func (l *Leaf) Invalidated() bool { return l.Kind == KindPresent && l.Raw&x86.PagePresent == 0 }
 
-// IsPage reports whether the entry names a page by its frame bits (present or PROT_NONE), rather than being a swap
-// form.
-func (l *Leaf) IsPage() bool { return l.Kind == KindPresent || l.Kind == KindProtnone }
+// InKernelHalf reports an entry of the kernel's half of the address space.
+func (l *Leaf) InKernelHalf() bool { return l.VA>>63 != 0 }
+
+// NotPresent reports a page of the kernel half that no processor reaches: taken out of the mapping, or never put in.
+func (l *Leaf) NotPresent() bool {
+	return l.IsPage() && l.InKernelHalf() && l.Raw&x86.PagePresent == 0 && !l.Invalidated()
+}
+
+// IsPage reports whether the entry names a page by its frame bits, rather than being a swap form.
+func (l *Leaf) IsPage() bool { return l.Kind.isPage() && l.HasPFN }
+
+func (k Kind) isPage() bool { return k == KindPresent || k == KindProtnone || k == KindUnknown }
 
 // HasSwap reports whether the entry is a swap form: it has a type and an offset.
-func (l *Leaf) HasSwap() bool { return !l.IsPage() && l.Kind != KindUnknown }
+func (l *Leaf) HasSwap() bool { return !l.Kind.isPage() }
 
 // SwapOffset returns the offset of a swap form as /proc/pid/pagemap shows it.
 func (l *Leaf) SwapOffset() uint64 { return l.Swap.PagemapOffset() }
@@ -109,6 +119,37 @@ func (l *Leaf) Pkey() int { return x86.PTE(l.Raw).Pkey() }
 
 // HasPkey reports whether the entry has a protection key: every page does, also where no processor looks at it.
 func (l *Leaf) HasPkey() bool { return l.IsPage() }
+
+// Form says by which form the flags of an entry of a kind are called.
+func (k Kind) Form(abi *x86.ABI, level x86.Level, raw uint64) x86.Form {
+	if k == KindUnknown {
+		return x86.FormKernel
+	}
+	return abi.FormOf(level, raw)
+}
+
+// FrameMask returns the bits that an entry of a kind and a level names its page by. A large page that was taken out has lost
+// PSE, and with it the meaning of bits below its size.
+func (k Kind) FrameMask(abi *x86.ABI, level x86.Level) uint64 {
+	if k == KindUnknown {
+		level = x86.LevelPTE
+	}
+	return abi.FrameMask(level)
+}
+
+// AppendFlags appends the names of the flags set in an entry of a kind, lowest bit first.
+func (k Kind) AppendFlags(abi *x86.ABI, dst []string, level x86.Level, raw uint64) []string {
+	if k != KindUnknown {
+		return abi.AppendFlags(dst, level, raw)
+	}
+	raw &^= k.FrameMask(abi, level)
+	for _, f := range abi.FlagsOf(level, x86.FormKernel) {
+		if raw&f.Mask != 0 {
+			dst = append(dst, f.Name)
+		}
+	}
+	return dst
+}
 
 // Sink receives what a walk finds, in ascending address order. An error stops the walk and is returned by it.
 type Sink interface {

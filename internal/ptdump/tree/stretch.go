@@ -25,7 +25,7 @@ type Stretch struct {
 }
 
 // IsPage reports whether the entries name pages by their frame bits.
-func (s *Stretch) IsPage() bool { return s.Kind == KindPresent || s.Kind == KindProtnone }
+func (s *Stretch) IsPage() bool { return s.Kind.isPage() }
 
 // Size returns the bytes of address space.
 func (s *Stretch) Size() uint64 { return s.N * s.Level.Size() }
@@ -130,16 +130,23 @@ func (v *stretchVisitor) pages(t *pgtable.Table, i, end int) {
 }
 
 // others makes what follows from slot i of t on the stretch: a swap form, and those that differ from it in the offset
-// only.
+// only; or a page that was taken out of the kernel's mapping.
 func (v *stretchVisitor) others(t *pgtable.Table, i int) {
 	raw := t.Entries[i]
-	v.s.VA, v.s.Raw, v.s.Index, v.s.N, v.s.Rights = t.Addr(i), raw, i, 1, Rights{}
-	v.s.Swap = v.decoder.Layout.Decode(x86.LevelPTE, raw)
-	v.s.Kind = kindOf(v.s.Swap.Kind)
-	if v.s.Kind != KindSwap {
+	l := &v.leaf
+	v.decoder.Leaf(l, t, i)
+	v.s.VA, v.s.Raw, v.s.Index, v.s.N, v.s.Rights = l.VA, raw, i, 1, Rights{}
+	v.s.Kind, v.s.Swap = l.Kind, l.Swap
+	var same func(a, b uint64) bool
+	switch v.s.Kind {
+	case KindSwap:
+		same = v.sameSwap
+	case KindUnknown:
+		same = func(a, b uint64) bool { return (a^b)&v.alike.Attributes == 0 }
+	default:
 		return
 	}
-	for j := i + 1; j <= t.Last && v.sorted.Others.Has(j) && v.sameSwap(raw, t.Entries[j]); j++ {
+	for j := i + 1; j <= t.Last && v.sorted.Others.Has(j) && same(raw, t.Entries[j]); j++ {
 		v.s.N++
 	}
 }

@@ -16,7 +16,7 @@ import (
 //
 //	or   = and { ("||" | "or") and }
 //	and  = not { ("&&" | "and") not }
-//	not  = ("!" | "not") not | "(" or ")" | name [ op number ]
+//	not  = ("!" | "not") not | "(" or ")" | name [ op number ] | ("kind" | "level") ("==" | "!=") name
 type parser struct {
 	src   string
 	depth int
@@ -35,7 +35,7 @@ func (t token) describe() string {
 	if t.text == "" {
 		return "the end"
 	}
-	return strconv.Quote(t.text)
+	return strconv.Quote(clip(t.text))
 }
 
 func (p *parser) fail(pos int, format string, args ...any) error {
@@ -119,13 +119,16 @@ func (p *parser) not() (*node, error) {
 // test parses a name, or a comparison.
 func (p *parser) test() (*node, error) {
 	word := p.tok
-	name := strings.ReplaceAll(strings.ToLower(word.text), "_", "-")
+	name := canonical(word.text)
+	if of := setsOf[name]; of != nil {
+		return p.member(name, of)
+	}
 	_, number := fields[name]
 	if !number && !slices.Contains(allNames(), name) {
 		if isDigit(word.text[0]) {
 			return nil, p.fail(word.pos, "a number must follow a comparison, as in pkey==5")
 		}
-		return nil, p.fail(word.pos, "unknown name %q%s (ptdump help where lists them)", word.text, didYouMean(name))
+		return nil, p.fail(word.pos, "unknown name %q%s (ptdump help where lists them)", clip(word.text), didYouMean(name))
 	}
 	if err := p.next(); err != nil {
 		return nil, err

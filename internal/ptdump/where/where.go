@@ -17,7 +17,9 @@ Rights, effective over all levels of the walk:
   r w x u           readable, writable, executable, accessible to user mode
 
 Flags, bits of the entry itself; kernel names in lower case, with - or _ between words:
-  rw user pwt pcd accessed dirty pat pse global special devmap saved-dirty nx protnone enc ...
+  rw user pwt pcd accessed hw-dirty pat pse global special devmap saved-dirty nx protnone enc ...
+  hw-dirty          D, which the processor sets
+  dirty             of a page: hw-dirty or saved-dirty, as pte_dirty() has it, and dump and ps count it
   soft-dirty        also in swap and migration entries
   uffd-wp           also in swap and migration entries and in markers
   exclusive         of a swap entry: its page belonged to one process only
@@ -26,6 +28,8 @@ Flags, bits of the entry itself; kernel names in lower case, with - or _ between
 
 Kinds:
   present protnone swap migration device-private device-exclusive hwpoison marker swapin-error unknown
+  unknown           in the kernel half: a page that was taken out of the mapping, not present
+  kind==swap is the same as swap, level==pmd as pmd.
 
 Levels:
   pte pmd pud
@@ -60,25 +64,6 @@ type Expr struct {
 	root *node
 }
 
-// Error is a mistake in a --where expression.
-type Error struct {
-	Src string
-	Pos int // byte offset in Src, up to len(Src)
-	Msg string
-}
-
-// Error returns the message, the expression, and a caret below the place.
-func (e *Error) Error() string {
-	pad := strings.Repeat(" ", len([]rune(e.Src[:e.Pos])))
-	src := strings.Map(func(r rune) rune {
-		if r < ' ' {
-			return ' '
-		}
-		return r
-	}, e.Src)
-	return fmt.Sprintf("--where: %s\n  %s\n  %s^", e.Msg, src, pad)
-}
-
 // Limits that keep a hostile expression from exhausting the stack.
 const (
 	whereMaxLen = 16 << 10
@@ -87,6 +72,9 @@ const (
 
 // Parse parses an expression as documented in [Help]. Its error is a [*Error].
 func Parse(src string) (*Expr, error) {
+	if strings.TrimSpace(src) == "" {
+		return nil, &Error{src, 0, "the expression is empty"}
+	}
 	if len(src) > whereMaxLen {
 		return nil, &Error{src[:40], 40, fmt.Sprintf("longer than %d bytes", whereMaxLen)}
 	}
@@ -203,6 +191,7 @@ var markerBits = map[string]swapentry.Marker{
 var flagNames = map[string][]string{
 	"soft-dirty": {"SOFT_DIRTY", "SWP_SOFT_DIRTY"},
 	"uffd-wp":    {"UFFD_WP", "SWP_UFFD_WP"},
+	"hw-dirty":   {"DIRTY"},
 	"exclusive":  {"SWP_EXCLUSIVE"},
 	"pat":        {"PAT", "PAT_LARGE"},
 }
@@ -228,13 +217,21 @@ func Test(abi *x86.ABI, name string) func(*tree.Leaf) bool {
 	if kind := tree.Kind(name); slices.Contains(Kinds, kind) {
 		return func(l *tree.Leaf) bool { return l.Kind == kind }
 	}
+	if name == "dirty" { // Linux: arch/x86/include/asm/pgtable.h:pte_dirty()
+		bits := x86.PageDirty | abi.SavedDirtyMask()
+		return func(l *tree.Leaf) bool { return l.IsPage() && l.Raw&bits != 0 }
+	}
 	masks := flagMasks(abi, name)
 	marker := markerBits[name]
 	return func(l *tree.Leaf) bool {
 		if marker != 0 && l.Kind == tree.KindMarker && l.Swap.Marker&marker != 0 {
 			return true
 		}
-		return l.Raw&masks[l.Level][abi.FormOf(l.Level, l.Raw)] != 0
+		raw := l.Raw
+		if l.Kind == tree.KindUnknown {
+			raw &^= l.Kind.FrameMask(abi, l.Level)
+		}
+		return raw&masks[l.Level][l.Kind.Form(abi, l.Level, l.Raw)] != 0
 	}
 }
 

@@ -45,7 +45,12 @@ func TestWhere(t *testing.T) {
 		{"u and not nx", []int{1}},
 		{"NX", []int{0, 2, 10, 11}},
 		{"rw", []int{0, 10, 11, 12}},
-		{"dirty", []int{0, 10, 11, 12}},
+		{"dirty", []int{0, 3, 10, 11, 12}}, // 3 has SAVED_DIRTY
+		{"hw-dirty", []int{0, 10, 11, 12}},
+		{"dirty && !w", []int{3}},
+		{"kind==swap", []int{4}},
+		{"KIND != Present && kind!=marker", []int{3, 4, 5, 8, 9}},
+		{"level==PMD || level == pud", []int{10, 11}},
 		{"saved-dirty", []int{3}},
 		{"SAVED_DIRTY", []int{3}},
 		{"soft-dirty", []int{0, 3, 4, 5, 10}},
@@ -106,7 +111,13 @@ func TestWhereErrors(t *testing.T) {
 		pos  int
 		msg  string
 	}{
-		{"", 0, "expected a name, found the end"},
+		{"", 0, "the expression is empty"},
+		{" \t", 0, "the expression is empty"},
+		{"kind", 4, "as in kind==swap"},
+		{"kind==5", 6, "expected a kind after ==, as in kind==swap"},
+		{"level==swap", 7, "expected a level after =="},
+		{"u && kind>swap", 9, "expected == and a kind"},
+		{strings.Repeat("z", 5000), 0, "unknown name \"" + strings.Repeat("z", 40) + "...\""},
 		{"w &", 2, "want &&"},
 		{"w && ", 5, "expected a name, found the end"},
 		{"w x", 2, "expected && or || before"},
@@ -155,6 +166,32 @@ func TestWhereErrorCaret(t *testing.T) {
 	}
 }
 
+// TestWhereErrorLong: of a long expression an error shows what is near the place, and the caret is below that.
+func TestWhereErrorLong(t *testing.T) {
+	_, err := Parse(strings.Repeat("w || ", 1000) + "drity" + strings.Repeat(" || w", 1000))
+	if err == nil {
+		t.Fatal("accepted")
+	}
+	lines := strings.Split(err.Error(), "\n")
+	at := strings.IndexByte(lines[2], '^')
+	if len(err.Error()) > 400 || !strings.HasPrefix(lines[1][at:], "drity") {
+		t.Errorf("%d bytes: %s", len(err.Error()), err)
+	}
+}
+
+// TestParseKinds: the names of --kind are those of --where.
+func TestParseKinds(t *testing.T) {
+	got, err := ParseKinds([]string{"Swap", " device_private"})
+	if err != nil || len(got) != 2 || !got[tree.KindSwap] || !got[tree.KindDevicePrivate] {
+		t.Error(got, err)
+	}
+	for _, bad := range [][]string{nil, {""}, {"swap", ""}, {"swop"}, {"dirty"}} {
+		if _, err := ParseKinds(bad); err == nil {
+			t.Errorf("%q is accepted", bad)
+		}
+	}
+}
+
 // Every name that the help promises is one that the parser knows.
 func TestWhereHelp(t *testing.T) {
 	for line := range strings.Lines(Help) {
@@ -170,7 +207,7 @@ func TestWhereHelp(t *testing.T) {
 		t.Error("the help does not say that numbers are decimal here and hex in --range")
 	}
 	for _, n := range strings.Fields("r w x u rw user pwt pcd accessed dirty pat pse global special devmap " +
-		"saved-dirty nx protnone enc soft-dirty uffd-wp exclusive guard poisoned present swap migration " +
+		"hw-dirty saved-dirty nx protnone enc soft-dirty uffd-wp exclusive guard poisoned present swap migration " +
 		"device-private device-exclusive hwpoison marker swapin-error unknown pte pmd pud") {
 		if _, err := Parse(n); err != nil {
 			t.Error(err)
@@ -191,7 +228,7 @@ func FuzzWhere(f *testing.F) {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, src string) {
-		if len(src) > 1000 {
+		if len(src) > 1000 || strings.Contains(strings.ToLower(src), "kind") || strings.Contains(strings.ToLower(src), "level") {
 			return // the comparison is slow
 		}
 		w, err := Parse(src)

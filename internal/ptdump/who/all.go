@@ -26,7 +26,7 @@ type frameRange struct {
 // frameUsers counts what maps a frame.
 type frameUsers struct {
 	user, kernel, notPresent uint64
-	direct                   uint64
+	direct, takenOut         uint64 // by the direct map, and by what is not present there
 	writable, executable     uint64
 	rights                   extentFlags
 	processes                int
@@ -172,7 +172,11 @@ func (s *sweep) count(e *extent, n uint64) {
 	u.sum += n * s.hashes[e.part] * s.flagHashes[e.flags]
 	switch {
 	case e.flags&extentDirect != 0 && part.what != "":
-		u.direct += n
+		if e.flags&extentNotPresent != 0 {
+			u.takenOut += n
+		} else {
+			u.direct += n
+		}
 		return
 	case e.flags&extentNotPresent != 0:
 		u.notPresent += n

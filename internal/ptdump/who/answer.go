@@ -31,10 +31,12 @@ type about struct {
 	Device *uint8  `json:"device,omitempty"`
 	Offset *uint64 `json:"offset,omitempty"`
 	Count  uint64  `json:"count"` // of frames or slots
-	// InRAM is how many of the frames are memory of the machine; Content, whether the capture holds the first: "yes",
-	// "excluded" or "absent".
-	InRAM   uint64 `json:"in_ram"`
-	Content string `json:"content,omitempty"`
+	// InRAM is how many of the frames are memory of the machine, as the capture's list of memory and the direct map say;
+	// Captured, how many are in that list; Content, whether the capture holds the first: "yes", "excluded" or "absent".
+	InRAM    uint64 `json:"in_ram"`
+	Captured uint64 `json:"-"`
+	Content  string `json:"content,omitempty"`
+	ramKnown bool   // what is not in InRAM is no memory
 	// Mappings are the pages that map the frames; NotPresent, those of entries without P that name them. Slots have
 	// only the latter. Processes have them.
 	Mappings   uint64 `json:"mappings"`
@@ -65,7 +67,8 @@ type place struct {
 	Area   *areaJSON `json:"area,omitempty"`
 	Swap   *swapJSON `json:"swap,omitempty"`
 
-	hit *hit
+	hit   *hit
+	stray bool // areas are known, and it lies in none
 }
 
 // areaJSON is the area that an address lies in.
@@ -116,7 +119,7 @@ func (s *Search) Find(ctx context.Context, targets []Target) ([]*Answer, error) 
 			s.Tally.Problem(&v.problems[i])
 		}
 	}
-	b := &builder{procs: s.Spaces.Procs, markers: s.Tree.System.Markers(), s: s.Tree}
+	b := &builder{procs: s.Spaces.Procs, markers: s.Tree.System.Markers(), s: s.Tree, ram: s.directMapped(ctx, want)}
 	var all []*Answer
 	for i := range targets {
 		all = append(all, b.answer(&targets[i], parts, found))
@@ -129,6 +132,7 @@ type builder struct {
 	procs   *proc.Processes
 	markers []linux.Marker
 	s       *tree.Tree
+	ram     mapped
 }
 
 func (b *builder) answer(t *Target, parts []treePart, found []*visitor) *Answer {
@@ -145,10 +149,10 @@ func (b *builder) answer(t *Target, parts []treePart, found []*visitor) *Answer 
 			}
 			for _, p := range parts[i].users() {
 				if h.kind != kindTable {
-					if h.kind == tree.KindPresent || h.kind == tree.KindProtnone {
-						a.about.Mappings += h.pages
-					} else {
+					if h.notPresent() {
 						a.about.NotPresent += h.pages
+					} else {
+						a.about.Mappings += h.pages
 					}
 					if p != nil {
 						pids[p] = true
@@ -180,7 +184,9 @@ func (b *builder) about(t *Target) about {
 	first := x86.PFN(t.first)
 	a.PFN, a.PA = &t.first, first.Phys().String()
 	asked := []physmem.Range{{Start: first.Phys(), End: x86.PFN(t.last + 1).Phys()}}
-	a.InRAM = physmem.TotalLen(physmem.Intersect(b.s.Mem.Ranges(), asked)) / x86.PageSize
+	a.Captured = physmem.TotalLen(physmem.Intersect(b.s.Mem.Ranges(), asked)) / x86.PageSize
+	a.InRAM = physmem.TotalLen(physmem.Intersect(b.ram.ranges(b.s.Mem.Ranges()), asked)) / x86.PageSize
+	a.ramKnown = b.ram.known && first.Phys() >= lowEnd
 	var frame physmem.Frame
 	switch err := b.s.Mem.ReadFrame(first, &frame); {
 	case err == nil:
@@ -221,6 +227,7 @@ func (b *builder) place(t *Target, part *treePart, p *proc.Process, h *hit) *pla
 		}
 	case h.kind != kindTable:
 		w.Area = b.area(part.MM, h.va)
+		w.stray = w.Area == nil && part.MM != nil && (len(part.MM.Areas) > 0 || part.MM.Addr != 0 && part.MM.AreasErr == "")
 	}
 	if h.kind == kindTable {
 		w.Size = x86.PageSize
@@ -230,7 +237,7 @@ func (b *builder) place(t *Target, part *treePart, p *proc.Process, h *hit) *pla
 		return w
 	}
 	w.Right = &one.rights
-	w.Bits = b.s.ABI.AppendFlags([]string{}, h.level, h.raw)
+	w.Bits = h.kind.AppendFlags(b.s.ABI, []string{}, h.level, h.raw)
 	w.Swap = b.swap(h)
 	return w
 }
@@ -247,7 +254,8 @@ func (b *builder) area(mm *proc.MM, va x86.Virt) *areaJSON {
 }
 
 func (b *builder) swap(h *hit) *swapJSON {
-	if h.kind == tree.KindPresent || h.kind == tree.KindProtnone {
+	switch h.kind {
+	case tree.KindPresent, tree.KindProtnone, tree.KindUnknown:
 		return nil
 	}
 	e := b.s.Layout.Decode(h.level, h.raw)
@@ -269,8 +277,12 @@ func (a *about) text() string {
 	}
 	memory := "memory"
 	switch {
+	case a.InRAM == 0 && !a.ramKnown:
+		memory = "not in the capture"
 	case a.InRAM == 0:
 		memory = "not memory"
+	case a.Captured == 0:
+		memory = "memory, not in the capture"
 	case a.InRAM < a.Count:
 		memory = fmt.Sprintf("%d of %d frames are memory", a.InRAM, a.Count)
 	case a.Content != "yes":

@@ -30,7 +30,7 @@ const (
 	extentX
 	extentU
 	extentDirect     // by the direct map
-	extentNotPresent // named by an entry without P that is no page
+	extentNotPresent // named by an entry without P: no page, or one that the kernel took out of its mapping
 )
 
 func flagsOf(r tree.Rights) extentFlags {
@@ -128,7 +128,7 @@ func (v *extentVisitor) decoded(t *pgtable.Table, i int) error {
 		return nil
 	}
 	flags := flagsOf(l.Rights)
-	if !l.IsPage() {
+	if !l.IsPage() || l.NotPresent() {
 		flags = extentNotPresent
 	}
 	return v.add(l.VA, l.PFN, l.Level.Size()/x86.PageSize, flags)
@@ -162,6 +162,9 @@ func (v *extentVisitor) pages(t *pgtable.Table) error {
 		flags, inverted := extentFlags(0), uint64(0)
 		if e&x86.PagePresent == 0 {
 			inverted = v.frame
+			if t.VA>>63 != 0 {
+				flags = extentNotPresent
+			}
 		} else if v.decoder.ABI.ReservedBits(x86.LevelPTE, e) == 0 {
 			a := t.Access.And(e)
 			flags = flagsOf(tree.Rights{R: true, W: a.W, X: a.X, U: a.U})

@@ -38,7 +38,7 @@ func newFrameWriter(ctx context.Context, to Output, parts []treePart) *frameWrit
 	case "json":
 		f.buf = append(f.buf, '[')
 	case "csv":
-		f.buf = append(f.buf, "pa,pfn,frames,mappings,user,kernel,not_present,direct_map,writable,executable,rights,processes,pids,more_pids\n"...)
+		f.buf = append(f.buf, "pa,pfn,frames,mappings,user,kernel,not_present,direct_map,writable,executable,r,w,x,u,processes,pids,more_pids\n"...)
 	case "text":
 		f.buf = append(f.buf, to.Colors.Dim...)
 		f.buf = append(f.buf, "FRAMES                        SIZE   TIMES    USER  KERNEL  RIGHTS  PROCESSES"...)
@@ -134,9 +134,9 @@ func (f *frameWriter) line(dst []byte, r *frameRange) []byte {
 	dst = append(dst, "  "...)
 	dst = u.rights.rights().Append(dst)
 	dst = append(dst, "  "...)
-	if u.notPresent > 0 {
+	if n := u.notPresent + u.takenOut; n > 0 {
 		dst = append(dst, "not present="...)
-		dst = append(strconv.AppendUint(dst, u.notPresent, 10), ' ')
+		dst = append(strconv.AppendUint(dst, n, 10), ' ')
 	}
 	for i, p := range r.parts {
 		if i > 0 {
@@ -171,7 +171,7 @@ func (f *frameWriter) object(dst []byte, r *frameRange) []byte {
 		n    uint64
 	}{
 		{"pfn", uint64(r.first)}, {"frames", uint64(r.end - r.first)}, {"mappings", u.mappings()}, {"user", u.user},
-		{"kernel", u.kernel}, {"not_present", u.notPresent},
+		{"kernel", u.kernel}, {"not_present", u.notPresent + u.takenOut},
 	} {
 		dst = append(append(append(dst, `,"`...), n.name...), `":`...)
 		dst = strconv.AppendUint(dst, n.n, 10)
@@ -217,7 +217,7 @@ func (f *frameWriter) record(dst []byte, r *frameRange) []byte {
 	dst = append(dst, "0x"...)
 	dst = strconv.AppendUint(dst, uint64(r.first.Phys()), 16)
 	for _, n := range [...]uint64{
-		uint64(r.first), uint64(r.end - r.first), u.mappings(), u.user, u.kernel, u.notPresent,
+		uint64(r.first), uint64(r.end - r.first), u.mappings(), u.user, u.kernel, u.notPresent + u.takenOut,
 	} {
 		dst = append(dst, ',')
 		dst = strconv.AppendUint(dst, n, 10)
@@ -227,12 +227,16 @@ func (f *frameWriter) record(dst []byte, r *frameRange) []byte {
 		dst = append(dst, ',')
 		dst = strconv.AppendUint(dst, n, 10)
 	}
-	dst = append(dst, ',')
-	dst = u.rights.rights().Append(dst)
+	all := u.rights.rights()
+	for _, on := range [...]bool{all.R, all.W, all.X, all.U} {
+		dst = report.AppendCSVBool(dst, on)
+	}
 	dst = append(dst, ',')
 	dst = strconv.AppendInt(dst, int64(u.processes), 10)
 	dst = append(dst, ',')
 	dst = f.pids(dst, r, '|')
-	dst = report.AppendCSVBool(dst, r.more)
-	return append(dst, '\n')
+	if !r.more {
+		return append(dst, ",\n"...)
+	}
+	return append(report.AppendCSVBool(dst, true), '\n')
 }

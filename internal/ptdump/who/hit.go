@@ -21,6 +21,19 @@ type hit struct {
 	offset uint64
 }
 
+// notPresent reports an entry that maps nothing though it names the frame.
+func (h *hit) notPresent() bool {
+	switch h.kind {
+	case tree.KindPresent:
+		return false
+	case tree.KindProtnone:
+		return h.inKernelHalf()
+	}
+	return h.kind != kindTable
+}
+
+func (h *hit) inKernelHalf() bool { return h.va>>63 != 0 }
+
 // kindTable is the kind of a hit that is a page table itself. No entry is of that kind.
 const kindTable tree.Kind = "table"
 

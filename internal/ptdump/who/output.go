@@ -80,6 +80,9 @@ func (p *place) cells(numbered bool) []string {
 		pid = "?"
 	}
 	where := p.Region
+	if p.hit.notPresent() && p.hit.inKernelHalf() {
+		where = "taken out of " + where
+	}
 	if p.Area != nil {
 		where = strings.TrimSpace(p.Area.Perms + " " + report.QuoteName(p.Area.Name))
 	}
@@ -89,10 +92,13 @@ func (p *place) cells(numbered bool) []string {
 		where = strings.TrimSpace("table for " + string(report.AppendSize(nil, p.hit.level.Span())) + " from there " + where)
 	case p.Kind == "root":
 		where = strings.TrimSpace("root table " + where)
-	case p.Area == nil && p.Region == "":
+	case p.stray:
 		where = "! outside of any known area"
 	case p.Swap != nil && p.Swap.Access != "":
 		flags += " " + p.Swap.Access
+	}
+	if p.hit.notPresent() && p.hit.inKernelHalf() {
+		flags = "not present " + flags
 	}
 	if numbered && p.hit.kind != kindTable {
 		name := "pfn"
@@ -112,13 +118,33 @@ func (p *place) cells(numbered bool) []string {
 
 func csvOf(answers []*Answer) []byte {
 	dst := []byte("target,kind,pa,pfn,size,pid,comm,va,level,r,w,x,u,bits,raw,entry_pa,region,area_start,area_end,area_perms," +
-		"area_name,swap_type,swap_offset,uffd_wp,soft_dirty,exclusive\n")
+		"area_name,swap_type,swap_offset,swap_uffd_wp,swap_soft_dirty,swap_exclusive,swap_access,swap_write," +
+		"device,offset,count,in_ram,content,mappings,not_present,processes,tables\n")
 	for _, a := range answers {
+		dst = a.about.csv(dst)
 		for _, p := range a.places {
 			dst = p.csv(dst)
 		}
 	}
 	return dst
+}
+
+// csv is the record of the target itself. Of places, the columns that only it has are empty.
+func (a *about) csv(dst []byte) []byte {
+	number := func(n *uint64) string {
+		if n == nil {
+			return ""
+		}
+		return strconv.FormatUint(*n, 10)
+	}
+	device := ""
+	if a.Device != nil {
+		device = strconv.Itoa(int(*a.Device))
+	}
+	dst = append(report.AppendCSVString(dst, a.Target), ',')
+	dst = fmt.Appendf(dst, "%s,%s,%s%s", a.Kind, a.PA, number(a.PFN), strings.Repeat(",", 25))
+	return fmt.Appendf(dst, "%s,%s,%d,%d,%s,%d,%d,%d,%d\n", device, number(a.Offset), a.Count, a.InRAM, a.Content,
+		a.Mappings, a.NotPresent, a.Processes, a.Tables)
 }
 
 func (p *place) csv(dst []byte) []byte {
@@ -133,8 +159,12 @@ func (p *place) csv(dst []byte) []byte {
 	dst = fmt.Appendf(dst, "%s,%s,%s,%d,%s,", p.Kind, p.PA, pfn, p.Size, pid)
 	dst = report.AppendCSVString(dst, report.QuoteName(p.Comm))
 	dst = fmt.Appendf(dst, ",%s,%s", p.VA, p.Level)
-	for _, on := range [...]bool{p.hit.rights.R, p.hit.rights.W, p.hit.rights.X, p.hit.rights.U} {
-		dst = report.AppendCSVBool(dst, on)
+	if p.Right == nil {
+		dst = append(dst, ",,,,"...)
+	} else {
+		for _, on := range [...]bool{p.Right.R, p.Right.W, p.Right.X, p.Right.U} {
+			dst = report.AppendCSVBool(dst, on)
+		}
 	}
 	dst = fmt.Appendf(dst, ",%s,%s,%s,%s,", strings.Join(p.Bits, "|"), p.Raw, p.EntryPA, p.Region)
 	a := p.Area
@@ -143,12 +173,20 @@ func (p *place) csv(dst []byte) []byte {
 	}
 	dst = fmt.Appendf(dst, "%s,%s,%s,", a.Start, a.End, a.Perms)
 	dst = report.AppendCSVString(dst, report.QuoteName(a.Name))
-	if s := p.Swap; s != nil {
-		dst = fmt.Appendf(dst, ",%d,%d", s.Type, s.Offset)
-		for _, on := range [...]bool{s.UffdWP, s.SoftDirty, s.Exclusive} {
-			dst = report.AppendCSVBool(dst, on)
-		}
-		return append(dst, '\n')
+	const ofTarget = ",,,,,,,,,\n"
+	s := p.Swap
+	if s == nil {
+		return append(dst, ",,,,,,,"+ofTarget...)
 	}
-	return append(dst, ",,,,,\n"...)
+	dst = fmt.Appendf(dst, ",%d,%d", s.Type, s.Offset)
+	for _, on := range [...]bool{s.UffdWP, s.SoftDirty, s.Exclusive} {
+		dst = report.AppendCSVBool(dst, on)
+	}
+	dst = fmt.Appendf(dst, ",%s", s.Access)
+	if s.Write == nil {
+		dst = append(dst, ',')
+	} else {
+		dst = report.AppendCSVBool(dst, *s.Write)
+	}
+	return append(dst, ofTarget...)
 }

@@ -124,7 +124,7 @@ func (v *visitor) entryAt(t *pgtable.Table, i int) error {
 	among := v.want.frames
 	switch {
 	case l.HasPFN:
-	case l.Kind == tree.KindSwap || l.Kind == tree.KindSwapinError:
+	case l.Kind == tree.KindSwap:
 		h.device, h.number = l.Swap.Type, l.Swap.Offset
 		among = v.want.slots[h.device]
 	default:
@@ -159,9 +159,9 @@ func (v *visitor) add(h *hit) error {
 // continues reports whether b is the next entry of the same table and goes on where a ends.
 func (v *visitor) continues(a, b *hit) bool {
 	per := b.level.Size() / x86.PageSize
-	flags := ^v.decoder.ABI.FrameMask(a.level)
+	flags := ^a.kind.FrameMask(v.decoder.ABI, a.level)
 	switch a.kind {
-	case tree.KindPresent, tree.KindProtnone:
+	case tree.KindPresent, tree.KindProtnone, tree.KindUnknown:
 	case tree.KindSwap:
 		flags = tree.SwapFlags
 	default:

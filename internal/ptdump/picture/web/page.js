@@ -153,7 +153,7 @@ class Page {
       ["writable and executable", (c, a) => (rightsOf(c, a) & 6) === 6],
       ["poisoned frames", (c) => c.k === "hwpoison"], ["in migration", (c) => c.k === "migration"],
       ["entries with reserved bits", (c) => c.n], ["entries that no kernel writes", (c) => c.e && !c.n && c.k !== "problem"],
-      ["not explained", (c) => c.k === "problem" || c.k === "unknown"],
+      ["not explained", (c) => c.k === "problem"],
     ].map(([text, is]) => {
       let n = 0;
       for (const [k, m] of all) if (is(classes[k >> 3], k & 7)) n += m;
