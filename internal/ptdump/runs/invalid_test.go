@@ -105,6 +105,9 @@ func TestTakenOutRuns(t *testing.T) {
 	for i := range x86.PFN(32) {
 		kernel(0xfffffe0000001000+x86.Virt(i.Phys()), x86.LevelPTE, 0x000ffffffffff120)
 	}
+	for i := range x86.PFN(2) { // the last frame, of which processes cannot have pages without P
+		kernel(0xfffffe0000100000+x86.Virt(i.Phys()), x86.LevelPTE, x86.PageProtnone)
+	}
 	s := capturetest.TreeOf(m, root, x86.Linux7_2(), x86.DefaultPaging(4))
 	var b bytes.Buffer
 	w := NewWriter(t.Context(), &b, NewFormat("text", s.ABI, report.Palette{}))
@@ -115,6 +118,7 @@ func TestTakenOutRuns(t *testing.T) {
 0xffff888000204000-0xffff888000207000    12K  pte  ----  unknown   pfn 0x300, not present, scattered NX dirty
 0xffff888040000000-0xffff888040600000     6M  pmd  ----  unknown   pfn 0x40000-0x405ff, not present RW
 0xfffffe0000001000-0xfffffe0000021000   128K  pte  ----  protnone  pfn 0x0 each, not present      PROTNONE accessed
+0xfffffe0000100000-0xfffffe0000102000     8K  pte  ----  protnone  pfn 0xffffffffff each, not present PROTNONE
 `
 	if b.String() != want {
 		t.Errorf("got\n%swant\n%s", &b, want)
