@@ -19,6 +19,9 @@ import (
 func TestEntriesAgainstTLB(t *testing.T) {
 	capturetest.EachCapture(t, func(t *testing.T, f truth.Folder, dump string) {
 		code, stdout, stderr := run(t, "entries", "--kind", "present", "--where", "r", "--format", "jsonl", "--cpu", "0", dump)
+		if strings.Contains(stderr, "the kernel root of the pair stands for it") {
+			t.Skip("the root that the processor was on is not in this capture")
+		}
 		if code != exitOK || stderr != "" {
 			t.Fatalf("exit %d, stderr %q", code, stderr)
 		}
@@ -121,9 +124,7 @@ func TestCapturesInfo(t *testing.T) {
 				t.Errorf("CR3 %s of CPU %d, QEMU has %#x", i.CPUs[n].CR3, n, want.CR3)
 			}
 		}
-		name := strings.TrimPrefix(f.Name(), "kernel-ptdump-")
-		name = strings.TrimPrefix(name, "linux-")
-		if !strings.HasPrefix(name, i.Profile+"-") || !strings.HasPrefix(i.Release, i.Profile+".") {
+		if !strings.Contains(f.Name()+"-", "-"+i.Profile+"-") || !strings.HasPrefix(i.Release, i.Profile+".") {
 			t.Errorf("kernel %s, release %s of %s", i.Profile, i.Release, f.Name())
 		}
 		if la57 := strings.Contains(f.Name(), "la57"); la57 != (i.Levels == 5) {
@@ -155,12 +156,15 @@ func BenchmarkCommand(b *testing.B) {
 	}
 }
 
-// TestRoots: in the captures with PTI one CPU was stopped in user mode, on the user root, the other in the kernel, on
-// the other root of the same pair. So each finds what the other does if told to take the other root.
+// TestRoots: in the captures with PTI and two CPUs one was stopped in user mode, on the user root, the other in the kernel,
+// on the other root of the same pair. So each finds what the other does if told to take the other root.
 func TestRoots(t *testing.T) {
 	pti := 0
 	capturetest.EachCapture(t, func(t *testing.T, f truth.Folder, dump string) {
-		if !strings.Contains(f.Name(), "-pti-") {
+		switch name := f.Name() + "-"; {
+		case strings.Contains(name, "-pti-") && !strings.Contains(name, "-2cpu-"):
+			t.Skip("one CPU is on one root of the pair")
+		case !strings.Contains(name, "-pti-"):
 			if code, _, stderr := run(t, "entries", "--root", "pti-user", dump); code != exitUnreadable || !strings.Contains(stderr, "pair") {
 				t.Errorf("without PTI: exit %d, %s", code, stderr)
 			}
