@@ -73,12 +73,14 @@ func (f *finder) try(t *testing.T, seed uint64, topic gen.Topic) {
 	if len(r.Differences) == 0 {
 		return
 	}
+	first := r.Differences
 	less := gen.Reduce(p, envInt("PTEMU_BUDGET", 60), func(p *litmus.Program) bool {
 		r, err := f.m.both(p)
 		return err == nil && len(r.Differences) > 0
 	})
 	if r, err = f.m.both(less); err != nil || len(r.Differences) == 0 {
 		t.Errorf("%s: comes and goes (%v)\n%s", p.Name, err, p)
+		report(t, p, first)
 		return
 	}
 	kind := fmt.Sprintf("%s: %s", r.Differences[0].Line.Op.Verb, r.Differences[0].What)
