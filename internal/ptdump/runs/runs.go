@@ -145,8 +145,8 @@ func (v *visitor) extend(t *pgtable.Table, i int) {
 	at := (ref ^ inverted) & frame
 	j := i
 	r.Count, r.Accessed, r.Dirty = 0, 0, 0
-	first, user := at, r.First.VA < v.decoder.ABI.Paging().KernelHalf()
-	for j <= end && (t.Entries[j]^ref)&mask == 0 && !(user && v.lastFrame(t.Entries[j])) {
+	first := at
+	for j <= end && (t.Entries[j]^ref)&mask == 0 && !v.lastFrame(r, t.Entries[j]) {
 		e := t.Entries[j]
 		f := (e ^ inverted) & frame
 		if f != at {
@@ -155,7 +155,7 @@ func (v *visitor) extend(t *pgtable.Table, i int) {
 		n := v.stretch(t, j, end)
 		// The frame must neither carry into what counts nor wrap.
 		last := t.Entries[j+n-1]
-		if at += uint64(n) * x86.PageSize; (last^ref)&mask != 0 || (last^inverted)&frame != at-x86.PageSize || user && v.lastFrame(last) {
+		if at += uint64(n) * x86.PageSize; (last^ref)&mask != 0 || (last^inverted)&frame != at-x86.PageSize || v.lastFrame(r, last) {
 			at -= uint64(n-1) * x86.PageSize
 			n = 1
 		}
@@ -165,9 +165,11 @@ func (v *visitor) extend(t *pgtable.Table, i int) {
 	}
 }
 
-// lastFrame reports a page without P that names the last frame there is, which makes it invalid in the user half.
-func (v *visitor) lastFrame(e uint64) bool {
-	return e&x86.PagePresent == 0 && e&v.decoder.ABI.FrameMask(x86.LevelPTE) == 0
+// lastFrame reports that e, in the table of r, is a page without P that names the last frame there is, which makes it invalid
+// in the user half.
+func (v *visitor) lastFrame(r *Run, e uint64) bool {
+	abi := v.decoder.ABI
+	return e&(x86.PagePresent|abi.FrameMask(x86.LevelPTE)) == 0 && r.First.VA < abi.Paging().KernelHalf()
 }
 
 // stretch returns how many entries from i to end, that one included, continue one another in all bits.

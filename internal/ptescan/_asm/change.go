@@ -216,3 +216,35 @@ func (s *change) active() reg.GPVirtual {
 	Label("no_only")
 	return act
 }
+
+// mayClassify begins the path foreign: to make a class for the group it goes on, once, and once more if the class that
+// was made has one form only.
+func (s *change) mayClassify() {
+	Label("foreign")
+	CMPB(s.fresh, U8(1))
+	JLT(LabelRef("foreign_try"))
+	JNE(LabelRef("in_vain"))
+	CMPQ(s.repeated("free"), U8(0))
+	JNE(LabelRef("in_vain"))
+	Label("foreign_try")
+	CMPB(s.tries, U8(0))
+	JEQ(LabelRef("mixed"))
+}
+
+// exclusiveBits sets word to the bits of a group of frames in the bitmap of exclusive ones: from bit first, which is spoilt,
+// up to bit high, which is spoilt, too.
+func (s *change) exclusiveBits(first, high, word, bits reg.GPVirtual) {
+	MOVQ(s.own("bits"), bits)
+	MOVQ(first, word)
+	SHRQ(U8(6), word)
+	SHRQ(U8(6), high)
+	MOVQ(Mem{Base: bits, Index: word, Scale: 8}, word)
+	MOVQ(Mem{Base: bits, Index: high, Scale: 8}, high)
+	Comment("The second word may be the first one again; then it is shifted out.")
+	SHRXQ(first, word, word)
+	NEGQ(first)
+	SHLXQ(first, high, high)
+	TESTQ(U32(63), first)
+	CMOVQEQ(word, high)
+	ORQ(high, word)
+}
